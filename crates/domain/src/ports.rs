@@ -1,0 +1,544 @@
+//! What the domain needs of the world. Reads take many keys and commits take many units, so that one round trip can
+//! serve many callers; absence is never an error. No driver type and no transaction crosses a port.
+
+use std::error::Error as StdError;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::{
+    Audit, ClosureReasonId, Customer, CustomerEvent, CustomerId, Date, EventKind, ExternalId, Moment, OfficeId,
+    OfficeName, OrganizationId, Receipt, ReceiptKey, Sequence, Status, Timestamp, Unit, Version,
+};
+
+/// What lies beneath a fault; logged once at the edge, never shown to a client.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why a store could not answer.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The store cannot be reached or is overloaded; a retry may help and is safe.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Cause),
+    /// A stored record breaks the rules of the domain.
+    #[error("corrupt record {id} in {table}.{column}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column or rule.
+        column: &'static str,
+        /// The record's number.
+        id: i64,
+    },
+    /// Anything else: a fault of the program or its schema.
+    #[error("the store failed")]
+    Fault(#[source] Cause),
+}
+
+/// Why a unit of work was not committed.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// The customer is no longer at the version that the unit expects, or is gone.
+    #[error("customer {0} has changed meanwhile")]
+    VersionConflict(CustomerId),
+    /// Another customer of the organization has the external id of this one.
+    #[error("the external id of customer {0} is taken")]
+    ExternalIdTaken(CustomerId),
+    /// The organization does not exist, or has no office of the number that this customer names.
+    #[error("customer {0} names an office that its organization lacks")]
+    UnknownOffice(CustomerId),
+    /// Another request has committed under the same idempotency key.
+    #[error("the idempotency key is taken")]
+    ReceiptTaken,
+    /// The connection was lost while committing: the unit is wholly there or wholly absent, and only its receipt
+    /// can tell.
+    #[error("the outcome of the commit is unknown")]
+    Unknown(#[source] Cause),
+    /// The store could not answer; nothing was committed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a caller names a customer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// By number.
+    Id(CustomerId),
+    /// By the caller's own key.
+    ExternalId(ExternalId),
+}
+
+/// A customer's name across organizations.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CustomerKey {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The customer within it.
+    pub selector: Selector,
+}
+
+/// By what a list is ordered; ties are broken by id, in the same direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SortKey {
+    /// The number.
+    Id,
+    /// The folded display name ([`crate::search::fold`]), by code points.
+    DisplayName,
+    /// The submission date.
+    SubmittedDate,
+    /// The activation date; customers without one come last in both directions.
+    ActivationDate,
+}
+
+/// Upwards or downwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Smallest first.
+    Ascending,
+    /// Greatest first.
+    Descending,
+}
+
+/// Which customers a list holds: those that meet every criterion.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct CustomerFilter {
+    /// Of that status.
+    pub status: Option<Status>,
+    /// Of that office.
+    pub office: Option<OfficeId>,
+    /// Found by every one of these folded words ([`crate::search::query_words`]).
+    pub words: Vec<String>,
+}
+
+impl CustomerFilter {
+    /// Whether every customer of the organization meets it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The sort value of the last row that a walk has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SortValue {
+    /// For [`SortKey::Id`]: the boundary's id says it all.
+    Id,
+    /// For [`SortKey::DisplayName`]: the folded name.
+    Name(String),
+    /// For the dates; `None` for a customer that has none.
+    Date(Option<Date>),
+}
+
+/// A place between two rows of an ordered list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Boundary {
+    /// The sort value of the row before the place.
+    pub value: SortValue,
+    /// Its id.
+    pub id: CustomerId,
+}
+
+impl Boundary {
+    /// The place right after that customer.
+    #[must_use]
+    pub fn after(customer: &Customer, sort: SortKey) -> Self {
+        let value = match sort {
+            SortKey::Id => SortValue::Id,
+            SortKey::DisplayName => SortValue::Name(crate::search::fold(&customer.display_name())),
+            SortKey::SubmittedDate => SortValue::Date(Some(customer.submitted_on())),
+            SortKey::ActivationDate => SortValue::Date(customer.activated_on()),
+        };
+        Self { value, id: customer.id() }
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// The rows after so many, with the total of all that match.
+    Page {
+        /// Rows to pass over.
+        offset: u64,
+    },
+    /// The rows after a place; from the beginning where there is none. Its cost does not grow with depth.
+    After(Option<Boundary>),
+}
+
+/// A list of customers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CustomerQuery {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// Which customers.
+    pub filter: CustomerFilter,
+    /// By what they are ordered.
+    pub sort: SortKey,
+    /// Upwards or downwards.
+    pub direction: Direction,
+    /// Which part of them.
+    pub window: Window,
+    /// The greatest number of rows, 1 to 100.
+    pub limit: u8,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerPage {
+    /// The rows, in order.
+    pub customers: Vec<Customer>,
+    /// How many match in all; there for [`Window::Page`] alone.
+    pub total: Option<u64>,
+    /// Whether rows follow the last one.
+    pub more: bool,
+}
+
+/// A committed event with its circumstances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Its place in the organization's order of commits.
+    pub sequence: Sequence,
+    /// What happened.
+    pub event: CustomerEvent,
+    /// Who, by which request and why.
+    pub audit: Audit,
+}
+
+/// Which events of an organization are wanted, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventQuery {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// Only events after this one.
+    pub after: Option<Sequence>,
+    /// Only these kinds; every kind where empty.
+    pub kinds: Vec<EventKind>,
+    /// Only this customer's.
+    pub customer: Option<CustomerId>,
+    /// The greatest number of events, 1 to 500.
+    pub limit: u16,
+}
+
+/// Numbers that an organization counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// Customer numbers.
+    Customers,
+}
+
+/// Keeps customers, their events and the receipts of requests.
+///
+/// An adapter MUST:
+/// - scope every read and write by organization: what belongs to another one is absent;
+/// - commit each unit wholly or not at all, and answer only when it is durable;
+/// - refuse a change whose expected version is not the stored one ([`CommitError::VersionConflict`]), one that
+///   creates a customer whose external id another one has ([`CommitError::ExternalIdTaken`]), one whose office is
+///   unknown ([`CommitError::UnknownOffice`]), and a receipt whose key is taken ([`CommitError::ReceiptTaken`]);
+///   one refused unit never affects its neighbours in the same call;
+/// - give the events of each organization ascending sequences in the order of their commits, so that a reader of
+///   `sequence > last` skips nothing;
+/// - answer reads in the order of their keys, each with its own result;
+/// - let every read that begins after a commit was answered see that commit.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait CustomerStore: Send + Sync {
+    /// The customers of those keys, in their order; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn find(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Customer>>, StoreError>;
+
+    /// One page of a list.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn list(&self, query: &CustomerQuery) -> Result<CustomerPage, StoreError>;
+
+    /// Commits each unit by itself; the verdicts are in the units' order.
+    async fn commit(&self, units: Vec<Unit>) -> Vec<Result<Committed, CommitError>>;
+
+    /// The receipts of those keys of one organization, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn receipts(
+        &self,
+        organization: OrganizationId,
+        keys: &[ReceiptKey],
+    ) -> Result<Vec<Option<Receipt>>, StoreError>;
+
+    /// Removes receipts older than that instant, at most `limit` of them; answers how many went.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn purge_receipts(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// The events that match, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// The events of one customer with versions below `before` (all where `None`), newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn history(
+        &self,
+        organization: OrganizationId,
+        customer: CustomerId,
+        before: Option<Version>,
+        limit: u16,
+    ) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Takes `count` (1 or more) consecutive numbers from an organization's counter and answers the first: no other
+    /// caller ever gets them. `None` where the organization does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn reserve(
+        &self,
+        organization: OrganizationId,
+        counter: Counter,
+        count: u32,
+    ) -> Result<Option<i64>, StoreError>;
+
+    /// Gives back the numbers from `first` on if nobody has reserved after them (the counter still stands at
+    /// `next`); otherwise does nothing, which leaves a harmless gap.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn release(
+        &self,
+        organization: OrganizationId,
+        counter: Counter,
+        first: i64,
+        next: i64,
+    ) -> Result<(), StoreError>;
+
+    /// Whether the store can serve now, writes included.
+    ///
+    /// # Errors
+    /// [`StoreError`] says why not.
+    async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// What a commit adds to a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The sequence of the unit's last event; `None` for a unit without events.
+    pub last_sequence: Option<Sequence>,
+}
+
+/// A branch of an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Office {
+    /// Its number.
+    pub id: OfficeId,
+    /// Its name.
+    pub name: OfficeName,
+}
+
+/// Why reference data or a credential could not be added.
+#[derive(Debug, Error)]
+pub enum AddError {
+    /// The organization does not exist.
+    #[error("there is no such organization")]
+    NoOrganization,
+    /// There is one of that name, code or address already.
+    #[error("there is one already")]
+    Taken,
+    /// The store could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Organizations, their offices and their reference data.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Adds an organization with office 1 `Head Office` as its default office; answers its id, one more than the
+    /// greatest.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn add_organization(&self, name: &str, at: Timestamp) -> Result<OrganizationId, StoreError>;
+
+    /// The organizations' ids and names, by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn organizations(&self) -> Result<Vec<(OrganizationId, String)>, StoreError>;
+
+    /// Adds an office; answers its number, one more than the organization's greatest.
+    ///
+    /// # Errors
+    /// [`AddError`] says why not.
+    async fn add_office(
+        &self,
+        organization: OrganizationId,
+        name: &OfficeName,
+        at: Timestamp,
+    ) -> Result<OfficeId, AddError>;
+
+    /// Every office of an organization, by number; the default one is named beside them. `None` where there is no
+    /// such organization.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn offices(&self, organization: OrganizationId) -> Result<Option<Offices>, StoreError>;
+
+    /// Makes that office the default for customers created without one; `false` where there is no such office.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn set_default_office(&self, organization: OrganizationId, office: OfficeId) -> Result<bool, StoreError>;
+
+    /// Adds a closure reason.
+    ///
+    /// # Errors
+    /// [`AddError`] says why not.
+    async fn add_closure_reason(
+        &self,
+        organization: OrganizationId,
+        reason: ClosureReasonId,
+        label: &str,
+        at: Timestamp,
+    ) -> Result<(), AddError>;
+
+    /// The organization's closure reasons by code; while there is none, any code is accepted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn closure_reasons(&self, organization: OrganizationId)
+    -> Result<Vec<(ClosureReasonId, String)>, StoreError>;
+}
+
+/// An organization's offices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offices {
+    /// Where customers go that are created without an office.
+    pub default: OfficeId,
+    /// All of them, by number.
+    pub all: Vec<Office>,
+}
+
+impl Offices {
+    /// The office of that number.
+    #[must_use]
+    pub fn get(&self, id: OfficeId) -> Option<&Office> {
+        self.all.iter().find(|office| office.id == id)
+    }
+}
+
+/// What a credential may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// Read.
+    Read,
+    /// Read and change.
+    Write,
+}
+
+/// An API key as it is kept: its secret is known by its SHA-256 alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its number across all organizations.
+    pub id: i64,
+    /// The tenant it belongs to.
+    pub organization: OrganizationId,
+    /// What its owner calls it.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub scope: Scope,
+    /// Since when it is refused.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A partner account that may ask for tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartnerAccount {
+    /// Its number across all organizations.
+    pub id: i64,
+    /// The tenant it belongs to.
+    pub organization: OrganizationId,
+    /// The password's PHC string.
+    pub password_hash: String,
+}
+
+/// Keeps credentials. Keys and e-mail addresses are unique across organizations: a caller is known before its tenant is.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait CredentialStore: Send + Sync {
+    /// Adds an API key; answers its number.
+    ///
+    /// # Errors
+    /// [`AddError`] says why not.
+    async fn add_api_key(
+        &self,
+        organization: OrganizationId,
+        name: &str,
+        hash: [u8; 32],
+        scope: Scope,
+        at: Timestamp,
+    ) -> Result<i64, AddError>;
+
+    /// The API keys of those hashes, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn api_keys(&self, hashes: &[[u8; 32]]) -> Result<Vec<Option<ApiKey>>, StoreError>;
+
+    /// The API keys of an organization, by number.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn list_api_keys(&self, organization: OrganizationId) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// Revokes an API key; `false` where the organization has none of that number.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn revoke_api_key(&self, organization: OrganizationId, id: i64, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Adds a partner account; `email` is compared in lower case. Answers its number.
+    ///
+    /// # Errors
+    /// [`AddError`] says why not.
+    async fn add_account(
+        &self,
+        organization: OrganizationId,
+        email: &str,
+        password_hash: &str,
+        at: Timestamp,
+    ) -> Result<i64, AddError>;
+
+    /// The partner account of that e-mail address.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn account(&self, email: &str) -> Result<Option<PartnerAccount>, StoreError>;
+}
+
+/// Tells the time.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait Clock: Send + Sync {
+    /// The instant, and the date at it in the deployment's zone. Called once per operation.
+    fn now(&self) -> Moment;
+}
+
+/// Gives new ids.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait IdSource: Send + Sync {
+    /// So many customer numbers of an organization, ascending, never given before. Empty where there is no such
+    /// organization.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store behind it cannot answer.
+    async fn customer_ids(&self, organization: OrganizationId, count: usize) -> Result<Vec<CustomerId>, StoreError>;
+
+    /// 128 random bits, fit for a secret.
+    fn random(&self) -> u128;
+}

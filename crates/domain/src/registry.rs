@@ -1,0 +1,490 @@
+//! The use cases: look up the receipt, load, command, commit. Owns their order and the bounded retry of version
+//! conflicts; must not know any wire form, which reaches it as a function that renders an answer.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::ports::{
+    Clock, CommitError, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Directory, IdSource, Office, Offices,
+    Selector, StoreError,
+};
+use crate::{
+    Actor, Answer, Audit, ClosingTerms, CommandError, Customer, CustomerChange, CustomerEvent, CustomerId,
+    CustomerPatch, Date, Field, Fingerprint, Invalid, Moment, NewCustomer, OfficeId, OrganizationId, Outcome, Receipt,
+    ReceiptKey, Refusal, RequestId, Rule, Transition, Unit, Version,
+};
+
+/// How often a command is tried again after another request changed the same customer between load and commit.
+const ATTEMPTS: usize = 16;
+
+/// An idempotency key that a request bears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The key as the caller wrote it, without quotes.
+    pub text: Box<str>,
+    /// Its scope and text, hashed.
+    pub receipt: ReceiptKey,
+    /// What the request is.
+    pub fingerprint: Fingerprint,
+}
+
+/// Which version of a customer a caller wants to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precondition {
+    /// Whichever there is.
+    #[default]
+    None,
+    /// Any, but it has to exist (`If-Match: *`).
+    Exists,
+    /// That one alone.
+    Version(Version),
+}
+
+/// Who asks, for whom, and under which conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// Who asks.
+    pub actor: Actor,
+    /// The request's id.
+    pub request_id: RequestId,
+    /// The request's idempotency key.
+    pub key: Option<Key>,
+    /// The version it wants to change.
+    pub precondition: Precondition,
+    /// Why, in the caller's words.
+    pub reason: Option<Box<str>>,
+}
+
+/// Why an operation did nothing.
+#[derive(Debug, Error)]
+pub enum OperationError {
+    /// The command breaks rules; every problem is named.
+    #[error("the request is invalid")]
+    Invalid(Vec<Invalid>),
+    /// There is no such customer in the caller's organization.
+    #[error("there is no such customer")]
+    NotFound,
+    /// The customer is at another version than the caller wants to change.
+    #[error("the customer is at version {current}")]
+    PreconditionFailed {
+        /// The version it is at.
+        current: Version,
+    },
+    /// The customer's state does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Another customer has the external id.
+    #[error("a customer with the same external id exists")]
+    ExternalIdTaken,
+    /// Other requests changed the customer faster than this one could follow.
+    #[error("a concurrent change won")]
+    Contended,
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The connection to the store was lost at the commit; a retry with the same key tells what became of it.
+    #[error("the outcome is unknown")]
+    Unknown(#[source] crate::ports::Cause),
+    /// The store could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OperationError {
+    /// Whether the refusal was decided on stored state, and is therefore kept for retries under the same key.
+    const fn is_kept(&self) -> bool {
+        match self {
+            Self::NotFound | Self::PreconditionFailed { .. } | Self::Refused(_) | Self::ExternalIdTaken => true,
+            Self::Invalid(_) | Self::Contended | Self::KeyReused | Self::Unknown(_) | Self::Store(_) => false,
+        }
+    }
+}
+
+impl From<CommandError> for OperationError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Invalid(problems) => Self::Invalid(problems),
+            CommandError::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+/// A customer with what its views show beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerView {
+    /// The customer.
+    pub customer: Customer,
+    /// Its office.
+    pub office: Office,
+}
+
+/// A page of views; see [`CustomerPage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewPage {
+    /// The rows, in order.
+    pub views: Vec<CustomerView>,
+    /// How many match in all.
+    pub total: Option<u64>,
+    /// Whether rows follow.
+    pub more: bool,
+}
+
+/// What a caller wants done to one customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Pending to Active.
+    Activate(Date),
+    /// Active to Closed.
+    Close(ClosingTerms),
+    /// A change of details.
+    Update(CustomerPatch),
+    /// Out of the register.
+    Delete,
+}
+
+/// What a new customer's creator leaves to the organization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfficeChoice {
+    /// The organization's default office.
+    Default,
+    /// That one.
+    Given(OfficeId),
+}
+
+/// What an operation changes, and what its answer shows.
+struct Plan<T> {
+    changes: Vec<CustomerChange>,
+    shown: T,
+}
+
+/// One use case: from the present state to what it changes. Planned anew when another request came between.
+trait Operation: Sync {
+    /// What its answer shows.
+    type Shown;
+
+    fn plan(
+        &self,
+        registry: &Registry,
+        caller: &Caller,
+        moment: Moment,
+    ) -> impl Future<Output = Result<Plan<Self::Shown>, OperationError>> + Send;
+}
+
+struct Creation<D> {
+    office: OfficeChoice,
+    draft: D,
+}
+
+impl<D: Fn(Moment) -> NewCustomer + Send + Sync> Operation for Creation<D> {
+    type Shown = CustomerView;
+
+    async fn plan(
+        &self,
+        registry: &Registry,
+        caller: &Caller,
+        moment: Moment,
+    ) -> Result<Plan<CustomerView>, OperationError> {
+        let mut new = (self.draft)(moment);
+        let mut problems = new.problems(moment.today);
+        let offices = registry.offices(caller.organization).await?;
+        new.office = match self.office {
+            OfficeChoice::Default => offices.default,
+            OfficeChoice::Given(id) => id,
+        };
+        let found = offices.get(new.office).cloned();
+        if found.is_none() {
+            problems.push(Invalid { field: Field::Office, rule: Rule::Unknown });
+        }
+        let (Some(office), true) = (found, problems.is_empty()) else {
+            return Err(OperationError::Invalid(problems));
+        };
+        let id = registry.next_customer_id(caller.organization).await?;
+        let (customer, event) = Customer::open(caller.organization, id, new, moment)?;
+        let change = CustomerChange::kept(customer.clone(), vec![event]);
+        Ok(Plan { changes: vec![change], shown: CustomerView { customer, office } })
+    }
+}
+
+struct OnOne<'a> {
+    selector: &'a Selector,
+    command: &'a Command,
+}
+
+impl Operation for OnOne<'_> {
+    type Shown = CustomerView;
+
+    async fn plan(
+        &self,
+        registry: &Registry,
+        caller: &Caller,
+        moment: Moment,
+    ) -> Result<Plan<CustomerView>, OperationError> {
+        registry.check_before_loading(caller.organization, self.command, moment).await?;
+        let before = registry.load(caller, self.selector).await?;
+        let office = registry.office(&before).await?;
+        let (changes, customer) = apply(before, self.command, moment)?;
+        Ok(Plan { changes, shown: CustomerView { customer, office } })
+    }
+}
+
+/// The use cases over the ports.
+#[derive(Clone)]
+pub struct Registry {
+    customers: Arc<dyn CustomerStore>,
+    directory: Arc<dyn Directory>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+}
+
+impl Registry {
+    /// The use cases over those ports.
+    #[must_use]
+    pub fn new(
+        customers: Arc<dyn CustomerStore>,
+        directory: Arc<dyn Directory>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Self {
+        Self { customers, directory, clock, ids }
+    }
+
+    /// The time of an operation.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Creates a customer. The draft is made from the moment of the operation, so that "today" is one day throughout;
+    /// its office is replaced by the default one where `office` says so.
+    pub async fn create<D, R>(&self, caller: &Caller, office: OfficeChoice, draft: D, render: R) -> Answer
+    where
+        D: Fn(Moment) -> NewCustomer + Send + Sync,
+        R: Fn(Result<&CustomerView, &OperationError>) -> Answer + Send + Sync,
+    {
+        self.execute(caller, &Creation { office, draft }, render).await
+    }
+
+    /// Does one thing to one customer.
+    pub async fn command<R>(&self, caller: &Caller, selector: &Selector, command: &Command, render: R) -> Answer
+    where
+        R: Fn(Result<&CustomerView, &OperationError>) -> Answer + Send + Sync,
+    {
+        self.execute(caller, &OnOne { selector, command }, render).await
+    }
+
+    /// One customer; `None` where the organization has none of that name.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    pub async fn get(
+        &self,
+        organization: OrganizationId,
+        selector: Selector,
+    ) -> Result<Option<CustomerView>, StoreError> {
+        match self.find(organization, selector).await? {
+            Some(customer) => Ok(Some(CustomerView { office: self.office(&customer).await?, customer })),
+            None => Ok(None),
+        }
+    }
+
+    /// One page of a list.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    pub async fn list(&self, query: &CustomerQuery) -> Result<ViewPage, StoreError> {
+        let CustomerPage { customers, total, more } = self.customers.list(query).await?;
+        let mut views = Vec::with_capacity(customers.len());
+        for customer in customers {
+            views.push(CustomerView { office: self.office(&customer).await?, customer });
+        }
+        Ok(ViewPage { views, total, more })
+    }
+
+    /// Receipt, plan, commit: the one way by which anything is written.
+    async fn execute<O, R>(&self, caller: &Caller, operation: &O, render: R) -> Answer
+    where
+        O: Operation,
+        R: Fn(Result<&O::Shown, &OperationError>) -> Answer,
+    {
+        for _ in 0..ATTEMPTS {
+            match self.replay(caller).await {
+                Ok(Some(answer)) => return answer,
+                Ok(None) => {}
+                Err(error) => return render(Err(&error)),
+            }
+            let moment = self.clock.now();
+            let (changes, answer) = match operation.plan(self, caller, moment).await {
+                Ok(plan) => (plan.changes, render(Ok(&plan.shown))),
+                Err(error) if error.is_kept() && caller.key.is_some() => (Vec::new(), render(Err(&error))),
+                Err(error) => return render(Err(&error)),
+            };
+            if changes.is_empty() && caller.key.is_none() {
+                return answer;
+            }
+            let refused = match self.commit(caller, moment, changes, &answer).await {
+                Ok(()) => return answer,
+                Err(CommitError::ReceiptTaken) => continue,
+                Err(CommitError::VersionConflict(_)) => continue,
+                Err(CommitError::ExternalIdTaken(_)) => OperationError::ExternalIdTaken,
+                Err(CommitError::UnknownOffice(_)) => {
+                    OperationError::Invalid(vec![Invalid { field: Field::Office, rule: Rule::Unknown }])
+                }
+                Err(CommitError::Unknown(cause)) => OperationError::Unknown(cause),
+                Err(CommitError::Store(error)) => OperationError::Store(error),
+            };
+            let answer = render(Err(&refused));
+            if !refused.is_kept() || caller.key.is_none() {
+                return answer;
+            }
+            match self.commit(caller, moment, Vec::new(), &answer).await {
+                Ok(()) => return answer,
+                Err(CommitError::Store(error)) => {
+                    return render(Err(&OperationError::Store(error)));
+                }
+                // Another request took the key meanwhile: its answer is the one to give.
+                Err(_) => {}
+            }
+        }
+        render(Err(&OperationError::Contended))
+    }
+
+    /// The answer that was given to this very request before.
+    async fn replay(&self, caller: &Caller) -> Result<Option<Answer>, OperationError> {
+        let Some(key) = &caller.key else {
+            return Ok(None);
+        };
+        let found = self.customers.receipts(caller.organization, &[key.receipt]).await?.into_iter().next().flatten();
+        match found {
+            None => Ok(None),
+            Some(receipt) if receipt.fingerprint == key.fingerprint => {
+                let mut answer = receipt.answer;
+                answer.headers.push(("idempotent-replayed".into(), "true".into()));
+                Ok(Some(answer))
+            }
+            Some(_) => Err(OperationError::KeyReused),
+        }
+    }
+
+    async fn commit(
+        &self,
+        caller: &Caller,
+        moment: Moment,
+        customers: Vec<CustomerChange>,
+        answer: &Answer,
+    ) -> Result<(), CommitError> {
+        let receipt = caller.key.as_ref().map(|key| Receipt {
+            key: key.receipt,
+            fingerprint: key.fingerprint,
+            at: moment.at,
+            answer: answer.clone(),
+        });
+        let audit = Audit {
+            actor: caller.actor.clone(),
+            request_id: caller.request_id.clone(),
+            idempotency_key: caller.key.as_ref().map(|key| key.text.clone()),
+            reason: caller.reason.clone(),
+        };
+        let unit = Unit { organization: caller.organization, at: moment.at, audit, customers, receipt };
+        let verdict = self.customers.commit(vec![unit]).await.into_iter().next();
+        verdict.expect("a store answers every unit").map(|_| ())
+    }
+
+    /// What can be refused without knowing the customer: it is refused whether or not there is one.
+    async fn check_before_loading(
+        &self,
+        organization: OrganizationId,
+        command: &Command,
+        moment: Moment,
+    ) -> Result<(), OperationError> {
+        let problems = match command {
+            Command::Activate(on) => Transition::Activate.check_date(*on, moment.today).err().into_iter().collect(),
+            Command::Update(patch) => patch.problems(moment.today),
+            Command::Close(terms) => {
+                let listed = self.directory.closure_reasons(organization).await?;
+                let known = listed.is_empty() || listed.iter().any(|(code, _)| *code == terms.reason);
+                if known { Vec::new() } else { vec![Invalid { field: Field::ClosureReason, rule: Rule::Unknown }] }
+            }
+            Command::Delete => Vec::new(),
+        };
+        if problems.is_empty() { Ok(()) } else { Err(OperationError::Invalid(problems)) }
+    }
+
+    async fn load(&self, caller: &Caller, selector: &Selector) -> Result<Customer, OperationError> {
+        let found = self.find(caller.organization, selector.clone()).await?;
+        match (found, caller.precondition) {
+            (Some(customer), Precondition::Version(wanted)) if customer.version() != wanted => {
+                Err(OperationError::PreconditionFailed { current: customer.version() })
+            }
+            (Some(customer), Precondition::None | Precondition::Exists | Precondition::Version(_)) => Ok(customer),
+            (None, _) => Err(OperationError::NotFound),
+        }
+    }
+
+    async fn find(&self, organization: OrganizationId, selector: Selector) -> Result<Option<Customer>, StoreError> {
+        let found = self.customers.find(&[CustomerKey { organization, selector }]).await?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    async fn offices(&self, organization: OrganizationId) -> Result<Offices, StoreError> {
+        let missing = || StoreError::Corrupt { table: "organizations", column: "id", id: organization.get() };
+        self.directory.offices(organization).await?.ok_or_else(missing)
+    }
+
+    async fn office(&self, customer: &Customer) -> Result<Office, StoreError> {
+        let offices = self.offices(customer.organization()).await?;
+        let missing = || StoreError::Corrupt { table: "customers", column: "office_id", id: customer.id().get() };
+        offices.get(customer.office()).cloned().ok_or_else(missing)
+    }
+
+    async fn next_customer_id(&self, organization: OrganizationId) -> Result<CustomerId, StoreError> {
+        let missing = || StoreError::Corrupt { table: "organizations", column: "id", id: organization.get() };
+        self.ids.customer_ids(organization, 1).await?.into_iter().next().ok_or_else(missing)
+    }
+}
+
+/// Runs a command on a loaded customer: the changes to commit (none where it already holds) and the state to show.
+fn apply(before: Customer, command: &Command, moment: Moment) -> Result<(Vec<CustomerChange>, Customer), CommandError> {
+    let mut customer = before;
+    let outcome: Outcome<CustomerEvent> = match command {
+        Command::Activate(on) => customer.activate(*on, moment)?,
+        Command::Close(terms) => customer.close(*terms, 0, moment)?,
+        Command::Update(patch) => customer.update(patch, moment)?,
+        Command::Delete => {
+            let deletion = customer.clone().delete(0, moment)?;
+            return Ok((vec![CustomerChange::gone(deletion)], customer));
+        }
+    };
+    let changes = match outcome {
+        Outcome::Applied(event) => vec![CustomerChange::kept(customer.clone(), vec![event])],
+        Outcome::Unchanged => Vec::new(),
+    };
+    Ok((changes, customer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Handlers run on a runtime of several threads: the futures of the use cases have to be able to move.
+    #[test]
+    fn the_futures_of_the_use_cases_are_send() {
+        fn check<F: Future + Send>(_: impl FnOnce() -> F) {}
+        fn of(registry: &Registry, caller: &Caller, selector: &Selector, command: &Command) {
+            let answer = || Answer { status: 200, headers: Vec::new(), body: Vec::new() };
+            check(|| registry.command(caller, selector, command, |_| answer()));
+            check(|| {
+                registry.create(
+                    caller,
+                    OfficeChoice::Default,
+                    |_| NewCustomer::named(OfficeId::FIRST, crate::Name::FollowsExternalId),
+                    |_| answer(),
+                )
+            });
+            check(|| registry.get(caller.organization, selector.clone()));
+        }
+        let _ = of;
+    }
+}
