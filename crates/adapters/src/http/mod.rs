@@ -1,0 +1,17 @@
+//! The HTTP edge: everything between a socket and a dialect's handlers.
+//!
+//! Owns the accept loop, the middleware that every route has, strict reading of paths, queries and bodies, and the faults that
+//! are answered before or instead of a handler. A dialect is a plain axum `Router`; all of them are merged and then passed
+//! through [`wrap`] once. Nothing here may know a customer, a store or a dialect's fields: of a dialect it knows the path
+//! prefix and the shape of an error body.
+
+pub mod body;
+pub mod context;
+pub mod fault;
+pub mod json;
+pub mod layers;
+pub mod query;
+
+pub use context::{Dialect, Peer, RequestId};
+pub use fault::{Fault, Place, answer, fault_response};
+pub use layers::{HttpLimits, RouteRule, wrap};
