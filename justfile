@@ -1,0 +1,51 @@
+# The recipes of the project; `just` lists them.
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+_default:
+    @just --list --unsorted
+
+# Starts the service on SQLite at 127.0.0.1:8080; arguments go to the command line (`just run --help`)
+run *arguments:
+    cargo run --release --locked -- {{ arguments }}
+
+# Every test on every store; arguments go to `cargo test`
+test *arguments:
+    ./scripts/test {{ arguments }}
+
+# Does it compile, tests included?
+check:
+    cargo check --workspace --all-targets --all-features --locked
+
+# Formats the sources
+fmt:
+    cargo fmt --all
+
+clippy:
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked
+
+# Licences, banned crates, sources: what can be decided without a network
+deny:
+    cargo deny --all-features check licenses bans sources
+
+# Known vulnerabilities of the dependencies; fetches the database of rustsec.org
+advisories:
+    cargo deny --all-features check advisories
+
+# Brings a database to the current schema; CUSTODIA_DATABASE_URL names it
+migrate:
+    cargo run --locked -- migrate
+
+# Writes docs/openapi.json as the binary serves it
+openapi:
+    cargo run --locked -- openapi > docs/openapi.json
+
+# What must hold before a change lands
+ci:
+    cargo fmt --all --check
+    just clippy
+    just doc
+    just deny
+    just test
