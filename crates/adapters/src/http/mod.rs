@@ -5,6 +5,7 @@
 //! through [`wrap`] once. Nothing here may know a customer, a store or a dialect's fields: of a dialect it knows the path
 //! prefix and the shape of an error body.
 
+pub mod auth;
 pub mod body;
 pub mod context;
 pub mod fault;
