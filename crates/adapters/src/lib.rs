@@ -2,4 +2,10 @@
 //! credentials know the domain and not one another.
 
 pub mod changes;
+pub mod clock;
 pub mod http;
+pub mod ids;
+pub mod memory;
+
+/// The name of the office that every organization begins with.
+const HEAD_OFFICE: &str = "Head Office";
