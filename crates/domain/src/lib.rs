@@ -36,6 +36,8 @@ pub mod event;
 pub mod ports;
 pub mod registry;
 pub mod search;
+#[cfg(feature = "serde")]
+mod serde_forms;
 mod time;
 pub mod unit;
 mod value;

@@ -18,11 +18,7 @@ use super::fault::{Fault, Place};
 /// What the edge decided for this request: [`BodyPolicy`] from its extensions, or the default.
 #[must_use]
 pub fn policy(parts: &Parts) -> BodyPolicy {
-    parts
-        .extensions
-        .get::<BodyPolicy>()
-        .copied()
-        .unwrap_or_default()
+    parts.extensions.get::<BodyPolicy>().copied().unwrap_or_default()
 }
 
 /// Reads the whole body of at most `limit` bytes, within the request's body deadline.
@@ -32,10 +28,7 @@ pub fn policy(parts: &Parts) -> BodyPolicy {
 /// deadline, [`Fault::BadRequest`] where the body breaks off.
 pub async fn read_body(request: Request, limit: usize) -> Result<Bytes, Fault> {
     let (parts, body) = request.into_parts();
-    let policy = BodyPolicy {
-        limit,
-        ..policy(&parts)
-    };
+    let policy = BodyPolicy { limit, ..policy(&parts) };
     collect(body, policy).await
 }
 
@@ -58,9 +51,7 @@ pub async fn collect(body: Body, policy: BodyPolicy) -> Result<Bytes, Fault> {
     if announced > u64::try_from(policy.limit).unwrap_or(u64::MAX) {
         return Err(Fault::PayloadTooLarge);
     }
-    tokio::time::timeout(policy.deadline, gather(body, policy.limit))
-        .await
-        .unwrap_or(Err(Fault::BodyTimeout))
+    tokio::time::timeout(policy.deadline, gather(body, policy.limit)).await.unwrap_or(Err(Fault::BodyTimeout))
 }
 
 async fn gather(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
@@ -87,11 +78,7 @@ async fn gather(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
             rest.extend_from_slice(&data);
         }
     }
-    Ok(if rest.is_empty() {
-        first
-    } else {
-        rest.freeze()
-    })
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
 /// Refuses a body that is not plain JSON: `application/json` with no charset but UTF-8, sent once, not compressed.
@@ -133,69 +120,35 @@ mod tests {
     fn chunks(sizes: &[usize]) -> Body {
         let sizes = sizes.to_vec();
         Body::from_stream(futures::stream::iter(
-            sizes
-                .into_iter()
-                .map(|n| Ok::<_, Infallible>(Bytes::from(vec![b'x'; n]))),
+            sizes.into_iter().map(|n| Ok::<_, Infallible>(Bytes::from(vec![b'x'; n]))),
         ))
     }
 
     fn limited(limit: usize) -> BodyPolicy {
-        BodyPolicy {
-            limit,
-            deadline: Duration::from_secs(5),
-        }
+        BodyPolicy { limit, deadline: Duration::from_secs(5) }
     }
 
     #[tokio::test]
     async fn a_body_at_the_limit_is_read_and_one_past_it_refused() {
-        assert_eq!(
-            collect(Body::from(vec![0; 10]), limited(10))
-                .await
-                .unwrap()
-                .len(),
-            10
-        );
-        assert_eq!(
-            collect(Body::from(vec![0; 11]), limited(10)).await,
-            Err(Fault::PayloadTooLarge)
-        );
-        assert_eq!(
-            collect(chunks(&[4, 4, 2]), limited(10))
-                .await
-                .unwrap()
-                .len(),
-            10
-        );
-        assert_eq!(
-            collect(chunks(&[4, 4, 3]), limited(10)).await,
-            Err(Fault::PayloadTooLarge)
-        );
+        assert_eq!(collect(Body::from(vec![0; 10]), limited(10)).await.unwrap().len(), 10);
+        assert_eq!(collect(Body::from(vec![0; 11]), limited(10)).await, Err(Fault::PayloadTooLarge));
+        assert_eq!(collect(chunks(&[4, 4, 2]), limited(10)).await.unwrap().len(), 10);
+        assert_eq!(collect(chunks(&[4, 4, 3]), limited(10)).await, Err(Fault::PayloadTooLarge));
         assert_eq!(collect(Body::empty(), limited(0)).await.unwrap().len(), 0);
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_arrive_is_given_up() {
         let never = Body::from_stream(futures::stream::pending::<Result<Bytes, Infallible>>());
-        let policy = BodyPolicy {
-            deadline: Duration::from_millis(5),
-            ..limited(10)
-        };
+        let policy = BodyPolicy { deadline: Duration::from_millis(5), ..limited(10) };
         assert_eq!(collect(never, policy).await, Err(Fault::BodyTimeout));
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_a_bad_request() {
-        let broken = Body::from_stream(futures::stream::iter([
-            Ok(Bytes::from("a")),
-            Err(std::io::Error::other("gone")),
-        ]));
-        assert!(matches!(
-            collect(broken, limited(10)).await,
-            Err(Fault::BadRequest {
-                place: Place::Body,
-                ..
-            })
-        ));
+        let broken =
+            Body::from_stream(futures::stream::iter([Ok(Bytes::from("a")), Err(std::io::Error::other("gone"))]));
+        assert!(matches!(collect(broken, limited(10)).await, Err(Fault::BadRequest { place: Place::Body, .. })));
     }
 
     #[test]
@@ -206,11 +159,7 @@ mod tests {
             headers.insert(name, HeaderValue::from_static(value));
             require_json(&headers)
         };
-        for good in [
-            "application/json",
-            "Application/JSON; charset=UTF-8",
-            "application/json;charset=\"utf-8\"",
-        ] {
+        for good in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
             assert_eq!(with(CONTENT_TYPE, good), Ok(()), "{good}");
         }
         for bad in [
@@ -221,20 +170,10 @@ mod tests {
             "application/json; charset=latin1",
             "application/json, text/plain",
         ] {
-            assert_eq!(
-                with(CONTENT_TYPE, bad),
-                Err(Fault::UnsupportedMediaType),
-                "{bad}"
-            );
+            assert_eq!(with(CONTENT_TYPE, bad), Err(Fault::UnsupportedMediaType), "{bad}");
         }
         assert_eq!(with(CONTENT_ENCODING, "identity"), Ok(()));
-        assert_eq!(
-            with(CONTENT_ENCODING, "gzip"),
-            Err(Fault::UnsupportedMediaType)
-        );
-        assert_eq!(
-            require_json(&HeaderMap::new()),
-            Err(Fault::UnsupportedMediaType)
-        );
+        assert_eq!(with(CONTENT_ENCODING, "gzip"), Err(Fault::UnsupportedMediaType));
+        assert_eq!(require_json(&HeaderMap::new()), Err(Fault::UnsupportedMediaType));
     }
 }

@@ -42,8 +42,7 @@ impl Dialect {
 
 /// Whether `path` is `prefix` or below it, by whole segments.
 pub(super) fn under(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
 }
 
 /// The id of a request: the caller's `X-Request-Id` where usable, else new. In the extensions of every request.
@@ -55,10 +54,7 @@ impl RequestId {
     #[must_use]
     pub fn of_headers(headers: &HeaderMap) -> Self {
         let mut sent = headers.get_all(REQUEST_ID_HEADER).iter();
-        match (
-            sent.next().and_then(|value| value.to_str().ok()),
-            sent.next(),
-        ) {
+        match (sent.next().and_then(|value| value.to_str().ok()), sent.next()) {
             (Some(id), None) if is_usable(id) => Self(id.into()),
             _ => Self::random(),
         }
@@ -83,18 +79,14 @@ impl RequestId {
 
 fn is_usable(id: &str) -> bool {
     (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// The id that an error body of the dialect shows: in the publisher dialect the caller's own where it is valid (1 to 128
 /// visible ASCII characters), everywhere else the request id.
 #[must_use]
 pub fn shown_request_id(dialect: Dialect, headers: &HeaderMap, request_id: &RequestId) -> String {
-    let own = (dialect == Dialect::Publisher)
-        .then(|| publisher_request_id(headers))
-        .flatten();
+    let own = (dialect == Dialect::Publisher).then(|| publisher_request_id(headers)).flatten();
     own.unwrap_or(request_id.as_str()).to_owned()
 }
 
@@ -103,9 +95,8 @@ pub fn shown_request_id(dialect: Dialect, headers: &HeaderMap, request_id: &Requ
 pub fn publisher_request_id(headers: &HeaderMap) -> Option<&str> {
     let mut sent = headers.get_all(PUBLISHER_REQUEST_ID_HEADER).iter();
     let own = sent.next()?.to_str().ok()?;
-    let valid = sent.next().is_none()
-        && (1..=128).contains(&own.len())
-        && own.bytes().all(|byte| byte.is_ascii_graphic());
+    let valid =
+        sent.next().is_none() && (1..=128).contains(&own.len()) && own.bytes().all(|byte| byte.is_ascii_graphic());
     valid.then_some(own)
 }
 
@@ -129,10 +120,7 @@ pub struct BodyPolicy {
 impl Default for BodyPolicy {
     /// 1 MiB within 10 seconds.
     fn default() -> Self {
-        Self {
-            limit: 1 << 20,
-            deadline: Duration::from_secs(10),
-        }
+        Self { limit: 1 << 20, deadline: Duration::from_secs(10) }
     }
 }
 
@@ -175,15 +163,7 @@ mod tests {
             assert_eq!(RequestId::of_headers(&with_id(&[id])).as_str(), id);
         }
         let too_long = "a".repeat(65);
-        for ids in [
-            &[""][..],
-            &["a b"],
-            &["a/b"],
-            &["a\u{e9}"],
-            &[&too_long],
-            &["a", "b"],
-            &[],
-        ] {
+        for ids in [&[""][..], &["a b"], &["a/b"], &["a\u{e9}"], &[&too_long], &["a", "b"], &[]] {
             let made = RequestId::of_headers(&with_id(ids));
             assert_eq!(made.as_str().len(), 36, "{ids:?}");
         }
@@ -192,20 +172,11 @@ mod tests {
     #[test]
     fn only_the_publisher_dialect_shows_the_callers_own_id() {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            PUBLISHER_REQUEST_ID_HEADER,
-            HeaderValue::from_static("abc/1"),
-        );
+        headers.insert(PUBLISHER_REQUEST_ID_HEADER, HeaderValue::from_static("abc/1"));
         let id = RequestId::random();
         assert_eq!(shown_request_id(Dialect::Publisher, &headers, &id), "abc/1");
         assert_eq!(shown_request_id(Dialect::Lms, &headers, &id), id.as_str());
-        headers.insert(
-            PUBLISHER_REQUEST_ID_HEADER,
-            HeaderValue::from_static("with space"),
-        );
-        assert_eq!(
-            shown_request_id(Dialect::Publisher, &headers, &id),
-            id.as_str()
-        );
+        headers.insert(PUBLISHER_REQUEST_ID_HEADER, HeaderValue::from_static("with space"));
+        assert_eq!(shown_request_id(Dialect::Publisher, &headers, &id), id.as_str());
     }
 }

@@ -125,11 +125,7 @@ impl Fault {
             Self::HeadersTooLarge => Some("headers".into()),
             Self::BadRequest { place, name, .. } if name.is_empty() => Some(place.as_str().into()),
             Self::BadRequest { name, .. } => Some(Cow::Borrowed(name)),
-            Self::NotFound
-            | Self::MethodNotAllowed { .. }
-            | Self::Overloaded
-            | Self::Timeout
-            | Self::Internal => None,
+            Self::NotFound | Self::MethodNotAllowed { .. } | Self::Overloaded | Self::Timeout | Self::Internal => None,
         }
     }
 }
@@ -158,21 +154,10 @@ pub fn fault_response(dialect: Dialect, fault: &Fault, request_id: &str) -> Resp
 /// Answers a fault of the request that `parts` belong to, with its dialect and its id.
 #[must_use]
 pub fn answer(parts: &Parts, fault: &Fault) -> Response<Body> {
-    let uri = parts
-        .extensions
-        .get::<FullUri>()
-        .map_or(&parts.uri, |full| &full.0);
+    let uri = parts.extensions.get::<FullUri>().map_or(&parts.uri, |full| &full.0);
     let dialect = Dialect::of_path(uri.path());
-    let id = parts
-        .extensions
-        .get::<RequestId>()
-        .cloned()
-        .unwrap_or_else(RequestId::random);
-    fault_response(
-        dialect,
-        fault,
-        &shown_request_id(dialect, &parts.headers, &id),
-    )
+    let id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
+    fault_response(dialect, fault, &shown_request_id(dialect, &parts.headers, &id))
 }
 
 fn to_json<T: Serialize>(body: &T) -> Vec<u8> {
@@ -207,13 +192,8 @@ fn lms_body(fault: &Fault, request_id: &str) -> Vec<u8> {
     };
     let message = match fault.field() {
         Some(field) => {
-            let entries = to_json(&[LmsProblem {
-                field,
-                error: fault.text(),
-            }]);
-            String::from_utf8(entries)
-                .expect("serde_json writes UTF-8")
-                .into()
+            let entries = to_json(&[LmsProblem { field, error: fault.text() }]);
+            String::from_utf8(entries).expect("serde_json writes UTF-8").into()
         }
         None if *fault == Fault::Internal => Cow::Owned(format!("request id {request_id}")),
         None => fault.text(),
@@ -255,21 +235,11 @@ fn crm_body(fault: &Fault, request_id: &str) -> Vec<u8> {
             loc: vec![CrmStep::Name("body"), CrmStep::Offset(error.offset)],
             msg: "JSON decode error".into(),
             input: serde_json::json!({}),
-            ctx: Some(CrmContext {
-                error: error.kind.message(),
-            }),
+            ctx: Some(CrmContext { error: error.kind.message() }),
         },
-        Fault::BadRequest {
-            place,
-            name,
-            message,
-        } => CrmProblem {
+        Fault::BadRequest { place, name, message } => CrmProblem {
             r#type: "value_error",
-            loc: [place.as_str(), name]
-                .into_iter()
-                .filter(|step| !step.is_empty())
-                .map(CrmStep::Name)
-                .collect(),
+            loc: [place.as_str(), name].into_iter().filter(|step| !step.is_empty()).map(CrmStep::Name).collect(),
             msg: format!("Value error, {message}").into(),
             input: serde_json::Value::Null,
             ctx: None,
@@ -287,9 +257,7 @@ fn crm_body(fault: &Fault, request_id: &str) -> Vec<u8> {
         | Fault::HeadersTooLarge
         | Fault::Overloaded
         | Fault::Timeout => {
-            return to_json(&CrmError {
-                detail: fault.text(),
-            });
+            return to_json(&CrmError { detail: fault.text() });
         }
     };
     to_json(&CrmError { detail: [problem] })
@@ -313,20 +281,13 @@ fn publisher_body(fault: &Fault, request_id: &str) -> Vec<u8> {
         Fault::UnsupportedMediaType => ("UnsupportedMediaTypeException", "Unsupported media type"),
         Fault::BodyTimeout => ("RequestTimeoutException", "Request timeout"),
         Fault::Malformed(_) => ("HttpMessageNotReadable", "Request could not be parsed"),
-        Fault::BadRequest {
-            place: Place::Body,
-            name,
-            ..
-        } if name.is_empty() => ("HttpMessageNotReadable", "Request could not be parsed"),
+        Fault::BadRequest { place: Place::Body, name, .. } if name.is_empty() => {
+            ("HttpMessageNotReadable", "Request could not be parsed")
+        }
         Fault::BadRequest { .. } => ("ValidationException", "Bad request"),
         Fault::UriTooLong => ("UriTooLongException", "URI too long"),
-        Fault::HeadersTooLarge => (
-            "HeadersTooLargeException",
-            "Request header fields too large",
-        ),
-        Fault::Overloaded | Fault::Timeout => {
-            ("ServiceUnavailableException", "Service unavailable")
-        }
+        Fault::HeadersTooLarge => ("HeadersTooLargeException", "Request header fields too large"),
+        Fault::Overloaded | Fault::Timeout => ("ServiceUnavailableException", "Service unavailable"),
         Fault::Internal => ("InternalServerError", "Internal Server Error"),
     };
     let validation_errors = match fault.field() {
@@ -360,18 +321,11 @@ mod tests {
     }
 
     fn malformed() -> Fault {
-        Fault::Malformed(SyntaxError {
-            kind: SyntaxKind::Malformed,
-            offset: 7,
-        })
+        Fault::Malformed(SyntaxError { kind: SyntaxKind::Malformed, offset: 7 })
     }
 
     fn bad_path() -> Fault {
-        Fault::BadRequest {
-            place: Place::Path,
-            name: "customer_id".into(),
-            message: "not valid UTF-8".into(),
-        }
+        Fault::BadRequest { place: Place::Path, name: "customer_id".into(), message: "not valid UTF-8".into() }
     }
 
     #[tokio::test]
@@ -394,25 +348,16 @@ mod tests {
             assert_eq!(entries.as_array().unwrap().len(), 1);
             assert_eq!(entries[0]["field"], field);
         }
-        assert_eq!(
-            shown(Dialect::Lms, Fault::Overloaded).await.1["code"],
-            "unavailable"
-        );
+        assert_eq!(shown(Dialect::Lms, Fault::Overloaded).await.1["code"], "unavailable");
         assert_eq!(
             shown(Dialect::Lms, Fault::Internal).await,
-            (
-                500,
-                json!({"code": "internal", "message": "request id r-1"})
-            )
+            (500, json!({"code": "internal", "message": "request id r-1"}))
         );
     }
 
     #[tokio::test]
     async fn crm_faults_have_a_detail() {
-        assert_eq!(
-            shown(Dialect::Crm, Fault::NotFound).await,
-            (404, json!({"detail": "Not Found"}))
-        );
+        assert_eq!(shown(Dialect::Crm, Fault::NotFound).await, (404, json!({"detail": "Not Found"})));
         assert_eq!(
             shown(Dialect::Crm, malformed()).await,
             (
@@ -422,10 +367,7 @@ mod tests {
             )
         );
         let (status, body) = shown(Dialect::Crm, bad_path()).await;
-        assert_eq!(
-            (status, &body["detail"][0]["loc"]),
-            (422, &json!(["path", "customer_id"]))
-        );
+        assert_eq!((status, &body["detail"][0]["loc"]), (422, &json!(["path", "customer_id"])));
         assert!(shown(Dialect::Crm, Fault::Overloaded).await.1["detail"].is_string());
     }
 
@@ -440,29 +382,17 @@ mod tests {
             )
         );
         let (status, body) = shown(Dialect::Publisher, malformed()).await;
-        assert_eq!(
-            (status, &body["type"]),
-            (400, &json!("HttpMessageNotReadable"))
-        );
+        assert_eq!((status, &body["type"]), (400, &json!("HttpMessageNotReadable")));
         let (_, body) = shown(Dialect::Publisher, bad_path()).await;
-        assert_eq!(
-            body["validationErrors"],
-            json!(["customer_id: not valid UTF-8"])
-        );
+        assert_eq!(body["validationErrors"], json!(["customer_id: not valid UTF-8"]));
     }
 
     #[test]
     fn overload_asks_to_retry_and_405_carries_allow() {
         for dialect in [Dialect::Lms, Dialect::Crm, Dialect::Publisher] {
-            assert_eq!(
-                fault_response(dialect, &Fault::Overloaded, "r").headers()[RETRY_AFTER],
-                "1"
-            );
+            assert_eq!(fault_response(dialect, &Fault::Overloaded, "r").headers()[RETRY_AFTER], "1");
             let allow = Some(HeaderValue::from_static("GET,HEAD"));
-            assert_eq!(
-                fault_response(dialect, &Fault::MethodNotAllowed { allow }, "r").headers()[ALLOW],
-                "GET,HEAD"
-            );
+            assert_eq!(fault_response(dialect, &Fault::MethodNotAllowed { allow }, "r").headers()[ALLOW], "GET,HEAD");
         }
     }
 }

@@ -49,51 +49,31 @@ impl Json {
     /// The boolean, where this is one.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
-        if let Self::Bool(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Self::Bool(value) = self { Some(*value) } else { None }
     }
 
     /// The integer, where this is one that fits 64 signed bits.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
-        if let Self::Integer(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Self::Integer(value) = self { Some(*value) } else { None }
     }
 
     /// The string, where this is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Self::String(value) = self { Some(value) } else { None }
     }
 
     /// The items, where this is an array.
     #[must_use]
     pub fn as_array(&self) -> Option<&[Json]> {
-        if let Self::Array(items) = self {
-            Some(items)
-        } else {
-            None
-        }
+        if let Self::Array(items) = self { Some(items) } else { None }
     }
 
     /// The members in document order, where this is an object.
     #[must_use]
     pub fn as_object(&self) -> Option<&[(String, Json)]> {
-        if let Self::Object(members) = self {
-            Some(members)
-        } else {
-            None
-        }
+        if let Self::Object(members) = self { Some(members) } else { None }
     }
 
     /// The JSON name of this value's type: `null`, `boolean`, `integer`, `number`, `string`, `array` or `object`.
@@ -209,31 +189,16 @@ pub struct SyntaxError {
 /// # Errors
 /// [`SyntaxError`] for the first fault: see [`SyntaxKind`].
 pub fn parse(bytes: &[u8]) -> Result<Json, SyntaxError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| SyntaxError {
-        kind: SyntaxKind::InvalidUtf8,
-        offset: error.valid_up_to(),
-    })?;
-    if text
-        .bytes()
-        .all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
-    {
-        return Err(SyntaxError {
-            kind: SyntaxKind::Empty,
-            offset: 0,
-        });
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| SyntaxError { kind: SyntaxKind::InvalidUtf8, offset: error.valid_up_to() })?;
+    if text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
+        return Err(SyntaxError { kind: SyntaxKind::Empty, offset: 0 });
     }
     let refused = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let seed = Seed {
-        depth: 0,
-        refused: &refused,
-    };
-    let value = seed
-        .deserialize(&mut deserializer)
-        .map_err(|error| located(text, &error, refused.get()))?;
-    deserializer
-        .end()
-        .map_err(|error| located(text, &error, Some(SyntaxKind::TrailingData)))?;
+    let seed = Seed { depth: 0, refused: &refused };
+    let value = seed.deserialize(&mut deserializer).map_err(|error| located(text, &error, refused.get()))?;
+    deserializer.end().map_err(|error| located(text, &error, Some(SyntaxKind::TrailingData)))?;
     Ok(value)
 }
 
@@ -252,10 +217,7 @@ fn located(text: &str, error: &serde_json::Error, refused: Option<SyntaxKind>) -
     } else {
         let line_start = match error.line() {
             0 | 1 => 0,
-            line => text
-                .match_indices('\n')
-                .nth(line - 2)
-                .map_or(0, |(at, _)| at + 1),
+            line => text.match_indices('\n').nth(line - 2).map_or(0, |(at, _)| at + 1),
         };
         (line_start + error.column().saturating_sub(1)).min(text.len())
     };
@@ -279,10 +241,7 @@ impl Seed<'_> {
         if self.depth == MAX_DEPTH {
             return Err(self.refuse(SyntaxKind::TooDeep));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 
     fn text<E: serde::de::Error>(self, value: String) -> Result<String, E> {
@@ -430,10 +389,7 @@ impl<'a> ObjectReader<'a> {
     #[must_use]
     pub fn new(value: &'a Json) -> Option<Self> {
         let members = value.as_object()?;
-        Some(Self {
-            members,
-            taken: vec![false; members.len()],
-        })
+        Some(Self { members, taken: vec![false; members.len()] })
     }
 
     /// The member `name`, `null` included, and marks it as known. `None` where the object has none.
@@ -513,9 +469,7 @@ mod tests {
     #[test]
     fn integers_beyond_64_signed_bits_are_numbers_but_not_integers() {
         assert!(parse(b"9223372036854775807").unwrap() == Json::Integer(i64::MAX));
-        assert!(
-            parse(b"9223372036854775808").unwrap() == Json::Number("9223372036854775808".into())
-        );
+        assert!(parse(b"9223372036854775808").unwrap() == Json::Number("9223372036854775808".into()));
         assert!(parse(b"1.0").unwrap() == Json::Number("1.0".into()));
         assert_eq!(refused("1e400").0, SyntaxKind::NumberOutOfRange);
     }
@@ -543,23 +497,14 @@ mod tests {
     #[test]
     fn invalid_utf8_is_refused_at_its_byte() {
         let error = parse(b"{\"a\":\"\xff\"}").unwrap_err();
-        assert_eq!(
-            error,
-            SyntaxError {
-                kind: SyntaxKind::InvalidUtf8,
-                offset: 6
-            }
-        );
+        assert_eq!(error, SyntaxError { kind: SyntaxKind::InvalidUtf8, offset: 6 });
     }
 
     #[test]
     fn a_second_key_of_the_same_name_is_refused_however_it_is_written() {
         assert_eq!(refused(r#"{"a":1,"a":1}"#).0, SyntaxKind::DuplicateKey);
         assert_eq!(refused(r#"{"a":1,"\u0061":1}"#).0, SyntaxKind::DuplicateKey);
-        assert_eq!(
-            refused(r#"[{"b":{"a":1,"a":1}}]"#).0,
-            SyntaxKind::DuplicateKey
-        );
+        assert_eq!(refused(r#"[{"b":{"a":1,"a":1}}]"#).0, SyntaxKind::DuplicateKey);
         assert!(parse(br#"{"a":1,"A":1,"b":{"a":1}}"#).is_ok());
     }
 
@@ -600,14 +545,8 @@ mod tests {
         let left = parse(br#"{"b":[1, 2],"a":{"y":"\u00e9","x":null}}"#).unwrap();
         let right = parse("{ \"a\":{\"x\":null,\"y\":\"é\"},\"b\":[1,2] }".as_bytes()).unwrap();
         assert_eq!(canonical(&left), canonical(&right));
-        assert_eq!(
-            canonical(&left),
-            "{\"a\":{\"x\":null,\"y\":\"é\"},\"b\":[1,2]}".as_bytes()
-        );
-        assert_ne!(
-            canonical(&left),
-            canonical(&parse(br#"{"b":[2,1],"a":{"y":"\u00e9","x":null}}"#).unwrap())
-        );
+        assert_eq!(canonical(&left), "{\"a\":{\"x\":null,\"y\":\"é\"},\"b\":[1,2]}".as_bytes());
+        assert_ne!(canonical(&left), canonical(&parse(br#"{"b":[2,1],"a":{"y":"\u00e9","x":null}}"#).unwrap()));
     }
 
     #[test]

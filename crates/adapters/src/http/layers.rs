@@ -18,9 +18,7 @@ use http::{HeaderName, HeaderValue, Method};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Instrument, Span, field};
 
-use super::context::{
-    BodyPolicy, Dialect, FullUri, REQUEST_ID_HEADER, RequestId, shown_request_id, under,
-};
+use super::context::{BodyPolicy, Dialect, FullUri, REQUEST_ID_HEADER, RequestId, shown_request_id, under};
 use super::fault::{Fault, answer, fault_response};
 
 /// The counter of answered requests, by `method`, `route` and `status`.
@@ -50,13 +48,7 @@ impl RouteRule {
     /// A rule for everything under `prefix` that changes nothing yet.
     #[must_use]
     pub fn under(prefix: &str) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-            suffix: String::new(),
-            body_limit: None,
-            deadline: None,
-            counted: true,
-        }
+        Self { prefix: prefix.to_owned(), suffix: String::new(), body_limit: None, deadline: None, counted: true }
     }
 
     fn matches(&self, path: &str) -> bool {
@@ -90,10 +82,7 @@ impl Default for HttpLimits {
             body_limit: Some(4 << 20),
             ..RouteRule::under(prefix)
         };
-        let uncounted = |path: &str| RouteRule {
-            counted: false,
-            ..RouteRule::under(path)
-        };
+        let uncounted = |path: &str| RouteRule { counted: false, ..RouteRule::under(path) };
         Self {
             max_in_flight: 512,
             request_deadline: Duration::from_secs(30),
@@ -108,10 +97,7 @@ impl Default for HttpLimits {
                 uncounted("/livez"),
                 uncounted("/readyz"),
                 uncounted("/metrics"),
-                RouteRule {
-                    deadline: Some(Duration::from_secs(45)),
-                    ..uncounted("/v1/events")
-                },
+                RouteRule { deadline: Some(Duration::from_secs(45)), ..uncounted("/v1/events") },
             ],
         }
     }
@@ -133,28 +119,19 @@ impl HttpLimits {
             counted &= rule.counted;
         }
         Decided {
-            body: BodyPolicy {
-                limit: limit.unwrap_or(self.body_limit),
-                deadline: self.body_deadline,
-            },
+            body: BodyPolicy { limit: limit.unwrap_or(self.body_limit), deadline: self.body_deadline },
             deadline: deadline.unwrap_or(self.request_deadline),
             counted,
         }
     }
 
     fn head_fault(&self, request: &Request) -> Option<Fault> {
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or(0, |target| target.as_str().len());
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         if target > self.max_uri {
             return Some(Fault::UriTooLong);
         }
         let line = request.method().as_str().len() + target + " HTTP/1.1 \r\n\r\n".len();
-        let headers = request
-            .headers()
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+        let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
         (line + headers.sum::<usize>() > self.max_header_block).then_some(Fault::HeadersTooLarge)
     }
 }
@@ -171,10 +148,7 @@ pub fn wrap(router: Router, limits: &HttpLimits) -> Router {
         limits: limits.clone(),
         slots: Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
     });
-    router
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(edge, around))
+    router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(from_fn_with_state(edge, around))
 }
 
 async fn not_found(request: Request) -> Response {
@@ -182,10 +156,7 @@ async fn not_found(request: Request) -> Response {
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    answer(
-        &request.into_parts().0,
-        &Fault::MethodNotAllowed { allow: None },
-    )
+    answer(&request.into_parts().0, &Fault::MethodNotAllowed { allow: None })
 }
 
 /// The part of a request's outcome that is known before it runs.
@@ -198,11 +169,7 @@ struct Asked {
 
 impl Asked {
     fn of(request: &Request) -> Self {
-        let route = request
-            .extensions()
-            .get::<MatchedPath>()
-            .map_or("unmatched", MatchedPath::as_str)
-            .to_owned();
+        let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
         Self {
             id: RequestId::of_headers(request.headers()),
             method: method_label(request.method()),
@@ -302,11 +269,7 @@ impl Edge {
     }
 
     fn admit(&self, counted: bool) -> Result<Slot<'_>, Shed> {
-        let permit = if counted {
-            Some(self.slots.try_acquire().map_err(|_| Shed)?)
-        } else {
-            None
-        };
+        let permit = if counted { Some(self.slots.try_acquire().map_err(|_| Shed)?) } else { None };
         metrics::gauge!(IN_FLIGHT).increment(1.0);
         Ok(Slot { _permit: permit })
     }
@@ -331,9 +294,7 @@ fn stamp(response: &mut Response, id: &RequestId) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
     }
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
@@ -382,28 +343,15 @@ mod tests {
     }
 
     fn small() -> HttpLimits {
-        HttpLimits {
-            request_deadline: Duration::from_millis(50),
-            ..HttpLimits::default()
-        }
+        HttpLimits { request_deadline: Duration::from_millis(50), ..HttpLimits::default() }
     }
 
-    async fn send(
-        router: &Router,
-        method: &str,
-        uri: &str,
-        headers: &[(&str, &str)],
-        body: Vec<u8>,
-    ) -> Response {
+    async fn send(router: &Router, method: &str, uri: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
         let mut request = http::Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        router
-            .clone()
-            .oneshot(request.body(Body::from(body)).unwrap())
-            .await
-            .unwrap()
+        router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()
     }
 
     async fn ask(method: &str, uri: &str) -> Response {
@@ -411,16 +359,7 @@ mod tests {
     }
 
     async fn text(response: Response) -> String {
-        String::from_utf8(
-            response
-                .into_body()
-                .collect()
-                .await
-                .unwrap()
-                .to_bytes()
-                .to_vec(),
-        )
-        .unwrap()
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
 
     async fn json(response: Response) -> Value {
@@ -442,12 +381,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_route_is_404_in_the_shape_of_its_prefix() {
-        for (uri, member) in [
-            ("/v1/none", "code"),
-            ("/", "code"),
-            ("/external/v1/none", "detail"),
-            ("/v2/none", "title"),
-        ] {
+        for (uri, member) in
+            [("/v1/none", "code"), ("/", "code"), ("/external/v1/none", "detail"), ("/v2/none", "title")]
+        {
             let response = ask("GET", uri).await;
             assert_eq!(response.status(), StatusCode::NOT_FOUND);
             assert!(json(response).await[member].is_string(), "{uri}");
@@ -464,12 +400,7 @@ mod tests {
         ] {
             let response = ask("DELETE", uri).await;
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-            let mut sent: Vec<_> = response.headers()[ALLOW]
-                .to_str()
-                .unwrap()
-                .split(',')
-                .map(str::to_owned)
-                .collect();
+            let mut sent: Vec<_> = response.headers()[ALLOW].to_str().unwrap().split(',').map(str::to_owned).collect();
             sent.sort();
             assert_eq!(sent.join(","), allow, "{uri}");
             assert!(json(response).await[member].is_string(), "{uri}");
@@ -485,58 +416,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_path_parameter_is_decoded_from_the_raw_path_even_in_a_nested_router() {
-        assert_eq!(
-            text(ask("GET", "/v1/things/a%2Fb%25%20%C3%A9").await).await,
-            "a/b% é"
-        );
-        assert_eq!(
-            text(ask("GET", "/nested/things/a%2Fb/x").await).await,
-            "a/b"
-        );
-        assert_eq!(
-            text(ask("GET", "/v1/things/%ff").await).await,
-            "not valid UTF-8"
-        );
+        assert_eq!(text(ask("GET", "/v1/things/a%2Fb%25%20%C3%A9").await).await, "a/b% é");
+        assert_eq!(text(ask("GET", "/nested/things/a%2Fb/x").await).await, "a/b");
+        assert_eq!(text(ask("GET", "/v1/things/%ff").await).await, "not valid UTF-8");
     }
 
     #[tokio::test]
     async fn a_panic_is_a_500_with_fixed_text() {
         let response = ask("GET", "/v1/panic").await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let id = response.headers()[REQUEST_ID_HEADER]
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let id = response.headers()[REQUEST_ID_HEADER].to_str().unwrap().to_owned();
         assert_eq!(
             json(response).await,
             serde_json::json!({"code": "internal", "message": format!("request id {id}")})
         );
-        assert_eq!(
-            json(ask("GET", "/v2/panic").await).await["type"],
-            "InternalServerError"
-        );
+        assert_eq!(json(ask("GET", "/v2/panic").await).await["type"], "InternalServerError");
     }
 
     #[tokio::test]
     async fn the_publisher_body_shows_the_callers_own_id() {
         let router = wrap(routes(), &small());
-        let response = send(
-            &router,
-            "GET",
-            "/v2/none",
-            &[("x-cdlx-request-id", "own/1")],
-            vec![],
-        )
-        .await;
+        let response = send(&router, "GET", "/v2/none", &[("x-cdlx-request-id", "own/1")], vec![]).await;
         assert_eq!(json(response).await["requestId"], "own/1");
-        let response = send(
-            &router,
-            "GET",
-            "/v2/none",
-            &[("x-request-id", "mine")],
-            vec![],
-        )
-        .await;
+        let response = send(&router, "GET", "/v2/none", &[("x-request-id", "mine")], vec![]).await;
         assert_eq!(json(response).await["requestId"], "mine");
     }
 
@@ -562,10 +464,7 @@ mod tests {
         let router = wrap(routes(), &HttpLimits::default());
         let prefix = "/v1/things/";
         let at = format!("{prefix}{}", "a".repeat((8 << 10) - prefix.len()));
-        assert_eq!(
-            send(&router, "GET", &at, &[], vec![]).await.status(),
-            StatusCode::OK
-        );
+        assert_eq!(send(&router, "GET", &at, &[], vec![]).await.status(), StatusCode::OK);
         let past = send(&router, "GET", &format!("{at}a"), &[], vec![]).await;
         assert_eq!(past.status(), StatusCode::URI_TOO_LONG);
         assert_eq!(json(past).await["code"], "invalid_argument");
@@ -576,10 +475,7 @@ mod tests {
         assert_eq!(response.status(), StatusCode::OK);
         let pad = format!("{pad}a");
         let response = send(&router, "GET", "/v1/things/1", &[("x-pad", &pad)], vec![]).await;
-        assert_eq!(
-            response.status(),
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-        );
+        assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
 
     #[tokio::test]
@@ -601,16 +497,8 @@ mod tests {
                 "done"
             }
         };
-        let router = Router::new()
-            .route("/v1/held", get(handler))
-            .route("/livez", get(|| async { "ok" }));
-        let router = wrap(
-            router,
-            &HttpLimits {
-                max_in_flight: 1,
-                ..HttpLimits::default()
-            },
-        );
+        let router = Router::new().route("/v1/held", get(handler)).route("/livez", get(|| async { "ok" }));
+        let router = wrap(router, &HttpLimits { max_in_flight: 1, ..HttpLimits::default() });
         let held = tokio::spawn({
             let router = router.clone();
             async move { send(&router, "GET", "/v1/held", &[], vec![]).await }
@@ -620,16 +508,10 @@ mod tests {
         assert_eq!(shed.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(shed.headers()[RETRY_AFTER], "1");
         assert_eq!(json(shed).await["type"], "ServiceUnavailableException");
-        assert_eq!(
-            send(&router, "GET", "/livez", &[], vec![]).await.status(),
-            StatusCode::OK
-        );
+        assert_eq!(send(&router, "GET", "/livez", &[], vec![]).await.status(), StatusCode::OK);
         release.notify_one();
         assert_eq!(held.await.unwrap().status(), StatusCode::OK);
-        assert_eq!(
-            send(&router, "GET", "/none", &[], vec![]).await.status(),
-            StatusCode::NOT_FOUND
-        );
+        assert_eq!(send(&router, "GET", "/none", &[], vec![]).await.status(), StatusCode::NOT_FOUND);
     }
 
     #[test]

@@ -39,9 +39,7 @@ pub fn decode(raw: &str) -> Result<String, DecodeError> {
     if stray {
         return Err(DecodeError::Percent);
     }
-    let decoded = percent_encoding::percent_decode(bytes)
-        .decode_utf8()
-        .map_err(|_| DecodeError::Utf8)?;
+    let decoded = percent_encoding::percent_decode(bytes).decode_utf8().map_err(|_| DecodeError::Utf8)?;
     if decoded.contains('\0') {
         return Err(DecodeError::Nul);
     }
@@ -54,10 +52,7 @@ pub fn decode(raw: &str) -> Result<String, DecodeError> {
 /// [`DecodeError`]; `Missing` where the path has fewer segments.
 pub fn path_segment(raw_uri_path: &str, index: usize) -> Result<String, DecodeError> {
     let path = raw_uri_path.strip_prefix('/').unwrap_or(raw_uri_path);
-    path.split('/')
-        .nth(index)
-        .ok_or(DecodeError::Missing)
-        .and_then(decode)
+    path.split('/').nth(index).ok_or(DecodeError::Missing).and_then(decode)
 }
 
 /// Decodes the segment that the route template calls `{name}`, from the raw path: axum's own `Path` would answer an invalid
@@ -66,25 +61,14 @@ pub fn path_segment(raw_uri_path: &str, index: usize) -> Result<String, DecodeEr
 /// # Errors
 /// [`DecodeError`]; `Missing` where the template has no such name.
 pub fn path_param(parts: &Parts, name: &str) -> Result<String, DecodeError> {
-    let template = parts
-        .extensions
-        .get::<MatchedPath>()
-        .ok_or(DecodeError::Missing)?;
+    let template = parts.extensions.get::<MatchedPath>().ok_or(DecodeError::Missing)?;
     let index = template
         .as_str()
         .trim_start_matches('/')
         .split('/')
-        .position(|segment| {
-            segment
-                .strip_prefix('{')
-                .and_then(|rest| rest.strip_suffix('}'))
-                == Some(name)
-        })
+        .position(|segment| segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) == Some(name))
         .ok_or(DecodeError::Missing)?;
-    let uri = parts
-        .extensions
-        .get::<FullUri>()
-        .map_or(&parts.uri, |full| &full.0);
+    let uri = parts.extensions.get::<FullUri>().map_or(&parts.uri, |full| &full.0);
     path_segment(uri.path(), index)
 }
 
@@ -128,44 +112,17 @@ impl Query {
     #[must_use]
     pub fn parse(raw: Option<&str>) -> Self {
         let mut parameters: Vec<Parameter> = Vec::new();
-        for pair in raw
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
+        for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let mut parameter = match (decode_form(name), decode_form(value)) {
-                (Ok(name), Ok(value)) => Parameter {
-                    name,
-                    value,
-                    fault: None,
-                    taken: false,
-                },
+                (Ok(name), Ok(value)) => Parameter { name, value, fault: None, taken: false },
                 (name, value) => {
-                    let error = name
-                        .as_ref()
-                        .err()
-                        .or(value.as_ref().err())
-                        .copied()
-                        .unwrap_or(DecodeError::Percent);
-                    let name = name.unwrap_or_else(|_| {
-                        pair.split_once('=')
-                            .map_or(pair, |(name, _)| name)
-                            .to_owned()
-                    });
-                    Parameter {
-                        name,
-                        value: String::new(),
-                        fault: Some(QueryFault::Undecodable(error)),
-                        taken: false,
-                    }
+                    let error = name.as_ref().err().or(value.as_ref().err()).copied().unwrap_or(DecodeError::Percent);
+                    let name = name.unwrap_or_else(|_| pair.split_once('=').map_or(pair, |(name, _)| name).to_owned());
+                    Parameter { name, value: String::new(), fault: Some(QueryFault::Undecodable(error)), taken: false }
                 }
             };
-            if parameter.fault.is_none()
-                && parameters
-                    .iter()
-                    .any(|earlier| earlier.name == parameter.name)
-            {
+            if parameter.fault.is_none() && parameters.iter().any(|earlier| earlier.name == parameter.name) {
                 parameter.fault = Some(QueryFault::Duplicate);
             }
             parameters.push(parameter);
@@ -175,11 +132,7 @@ impl Query {
 
     /// The first value of `name`, and marks the name as known. `None` where it is absent or does not decode.
     pub fn take(&mut self, name: &str) -> Option<&str> {
-        for parameter in self
-            .parameters
-            .iter_mut()
-            .filter(|parameter| parameter.name == name)
-        {
+        for parameter in self.parameters.iter_mut().filter(|parameter| parameter.name == name) {
             parameter.taken = true;
         }
         self.parameters
@@ -192,20 +145,13 @@ impl Query {
     #[must_use]
     pub fn problems(&self) -> Vec<QueryProblem> {
         let unknown = |parameter: &Parameter| {
-            if parameter.taken {
-                None
-            } else {
-                Some(QueryFault::Unknown)
-            }
+            if parameter.taken { None } else { Some(QueryFault::Unknown) }
         };
         self.parameters
             .iter()
             .filter_map(|parameter| {
                 let fault = parameter.fault.or_else(|| unknown(parameter))?;
-                Some(QueryProblem {
-                    name: parameter.name.clone(),
-                    fault,
-                })
+                Some(QueryProblem { name: parameter.name.clone(), fault })
             })
             .collect()
     }
@@ -228,11 +174,7 @@ impl Query {
 }
 
 fn decode_form(raw: &str) -> Result<String, DecodeError> {
-    if raw.contains('+') {
-        decode(&raw.replace('+', " "))
-    } else {
-        decode(raw)
-    }
+    if raw.contains('+') { decode(&raw.replace('+', " ")) } else { decode(raw) }
 }
 
 #[cfg(test)]
@@ -276,34 +218,21 @@ mod tests {
         let mut query = Query::parse(Some("page=1&page=1&zzz=1&rows=%ff&b%zz=1"));
         assert_eq!(query.take("page"), Some("1"));
         assert_eq!(query.take("rows"), None);
-        let problems: Vec<_> = query
-            .problems()
-            .into_iter()
-            .map(|problem| (problem.name, problem.fault))
-            .collect();
+        let problems: Vec<_> = query.problems().into_iter().map(|problem| (problem.name, problem.fault)).collect();
         assert_eq!(
             problems,
             [
                 ("page".to_owned(), QueryFault::Duplicate),
                 ("zzz".to_owned(), QueryFault::Unknown),
-                (
-                    "rows".to_owned(),
-                    QueryFault::Undecodable(DecodeError::Utf8)
-                ),
-                (
-                    "b%zz".to_owned(),
-                    QueryFault::Undecodable(DecodeError::Percent)
-                ),
+                ("rows".to_owned(), QueryFault::Undecodable(DecodeError::Utf8)),
+                ("b%zz".to_owned(), QueryFault::Undecodable(DecodeError::Percent)),
             ]
         );
     }
 
     #[test]
     fn sorted_pairs_do_not_depend_on_the_order_sent() {
-        assert_eq!(
-            Query::parse(Some("b=2&a=1")).sorted_pairs(),
-            Query::parse(Some("a=1&b=%32")).sorted_pairs()
-        );
+        assert_eq!(Query::parse(Some("b=2&a=1")).sorted_pairs(), Query::parse(Some("a=1&b=%32")).sorted_pairs());
     }
 
     proptest! {

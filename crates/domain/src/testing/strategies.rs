@@ -1,0 +1,246 @@
+//! How random values of the domain are made. Every value comes from its own `parse`, so that no strategy can make
+//! one that the domain would refuse.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::registry::Command;
+use crate::{
+    ClientType, ClosingTerms, ClosureReasonId, Customer, CustomerEvent, CustomerId, CustomerPatch, Date, EmailAddress,
+    ExternalId, FullName, GenderId, LegalFormId, MobileNumber, Moment, Name, NamePart, NamePatch, NewCustomer,
+    OfficeId, OrganizationId, Outcome, Patch, Timestamp,
+};
+
+/// The day that moments and dates lie around: 2026-05-22.
+const CENTRE: i32 = 20_595;
+
+/// Ids from 1 upwards, small and huge.
+pub fn id() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => 1..200_i64, 1 => 1..=i64::MAX]
+}
+
+/// Any date of the years 1 to 9999.
+pub fn date() -> impl Strategy<Value = Date> {
+    (-719_162..=2_932_896_i32).prop_map(|days| Date::from_days_since_epoch(days).expect("in range"))
+}
+
+/// A date at most that many days from 2026-05-22.
+pub fn date_near(days: i32) -> impl Strategy<Value = Date> {
+    (CENTRE - days..=CENTRE + days).prop_map(|days| Date::from_days_since_epoch(days).expect("in range"))
+}
+
+/// Any instant of the years 1 to 9999.
+pub fn timestamp() -> impl Strategy<Value = Timestamp> {
+    (-62_135_596_800_000_000..=253_402_200_000_000_000_i64)
+        .prop_map(|microseconds| Timestamp::from_microseconds(microseconds).expect("in range"))
+}
+
+/// A moment within some days of 2026-05-22, in UTC.
+pub fn moment() -> impl Strategy<Value = Moment> {
+    (0..20 * 86_400_000_000_i64).prop_map(|offset| {
+        let at = Timestamp::from_microseconds(i64::from(CENTRE) * 86_400_000_000 + offset).expect("in range");
+        Moment { at, today: at.date_utc() }
+    })
+}
+
+/// External ids: plain ones, and ones that are hard to carry (`/`, `%`, spaces, letters of many scripts, 128 long).
+pub fn external_id() -> impl Strategy<Value = ExternalId> {
+    let text = prop_oneof![
+        4 => "[a-z]{1,3}-[0-9]{1,3}",
+        2 => "[!-~]{1,20}",
+        2 => "[a-zé名ß/%]( ?[a-zé名ß/%#?&=+.]){0,40}",
+        1 => "[à-ÿ]{128}",
+        1 => "\\PC{1,30}",
+    ];
+    text.prop_filter_map("no external id", |text| ExternalId::parse(&text).ok())
+}
+
+/// First, middle and last names.
+pub fn name_part() -> impl Strategy<Value = NamePart> {
+    let text = prop_oneof![3 => "[A-Z][a-zé'-]{0,12}", 1 => "\\PC{1,100}"];
+    text.prop_filter_map("no name", |text| NamePart::parse(&text).ok())
+}
+
+/// Whole names.
+pub fn full_name() -> impl Strategy<Value = FullName> {
+    let text = prop_oneof![3 => "[A-Z][a-zé'-]{0,12} [A-Z][a-zø]{0,12}", 1 => "\\PC{1,200}"];
+    text.prop_filter_map("no name", |text| FullName::parse(&text).ok())
+}
+
+/// Contact numbers.
+pub fn mobile_number() -> impl Strategy<Value = MobileNumber> {
+    prop_oneof![3 => "\\+?[0-9]{6,15}", 1 => "[ -~]{1,50}"]
+        .prop_filter_map("no number", |text| MobileNumber::parse(&text).ok())
+}
+
+/// E-mail addresses.
+pub fn email_address() -> impl Strategy<Value = EmailAddress> {
+    "[a-zA-Z0-9][a-zA-Z0-9+_-]{0,12}(\\.[a-z0-9]{1,5})?@[a-z]{1,10}(-[a-z0-9]{1,3})?\\.(com|org|co\\.uk|例)"
+        .prop_filter_map("no address", |text| EmailAddress::parse(&text).ok())
+}
+
+/// Both client types.
+pub fn client_type() -> impl Strategy<Value = ClientType> {
+    prop_oneof![Just(ClientType::Person), Just(ClientType::Entity)]
+}
+
+/// Names in all three forms.
+pub fn name() -> impl Strategy<Value = Name> {
+    prop_oneof![
+        (name_part(), option::of(name_part()), name_part()).prop_map(|(first, middle, last)| Name::Person {
+            first,
+            middle,
+            last
+        }),
+        full_name().prop_map(Name::Full),
+        Just(Name::FollowsExternalId),
+    ]
+}
+
+/// Drafts of customers, valid and not: dates may be in the future or out of order, the external id may be missing.
+pub fn new_customer() -> impl Strategy<Value = NewCustomer> {
+    let who = (
+        option::weighted(0.8, external_id()),
+        1..3_i64,
+        name(),
+        option::of(mobile_number()),
+        option::of(email_address()),
+    );
+    let what = (option::of(date_near(20_000)), option::of(1..9_i64), option::of(client_type()), option::of(1..9_i64));
+    let when = (option::weighted(0.4, date_near(30)), option::weighted(0.6, date_near(30)));
+    (who, what, when).prop_map(
+        |(
+            (external_id, office, name, mobile, email),
+            (born, gender, client_type, legal_form),
+            (submitted, activated),
+        )| {
+            NewCustomer {
+                external_id,
+                office: OfficeId::parse(office).expect("positive"),
+                name,
+                mobile,
+                email,
+                born,
+                gender: gender.map(|id| GenderId::parse(id).expect("positive")),
+                client_type,
+                legal_form: legal_form.map(|id| LegalFormId::parse(id).expect("positive")),
+                submitted,
+                activated,
+            }
+        },
+    )
+}
+
+/// Customers as their creation leaves them.
+pub fn customer() -> impl Strategy<Value = (Customer, CustomerEvent)> {
+    (id(), new_customer(), moment()).prop_filter_map("an invalid draft", |(id, mut new, moment)| {
+        // Most random dates contradict one another: keep the draft, drop what is wrong with it.
+        if !new.problems(moment.today).is_empty() {
+            new.submitted = None;
+            new.activated = new.activated.map(|date| date.min(moment.today));
+            new.born = new.born.map(|date| date.min(moment.today));
+        }
+        Customer::open(OrganizationId::FIRST, CustomerId::parse(id).ok()?, new, moment).ok()
+    })
+}
+
+fn patch<T: Clone + std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Patch<T>> {
+    prop_oneof![2 => Just(Patch::Keep), 1 => Just(Patch::Clear), 2 => value.prop_map(Patch::Set)]
+}
+
+/// Changes of name.
+pub fn name_patch() -> impl Strategy<Value = NamePatch> {
+    prop_oneof![
+        2 => Just(NamePatch::Keep),
+        1 => full_name().prop_map(NamePatch::Full),
+        2 => (option::of(name_part()), patch(name_part()), option::of(name_part()))
+            .prop_map(|(first, middle, last)| NamePatch::Parts { first, middle, last }),
+    ]
+}
+
+/// Partial changes, the empty one included.
+pub fn customer_patch() -> impl Strategy<Value = CustomerPatch> {
+    (
+        option::weighted(0.2, external_id()),
+        name_patch(),
+        patch(mobile_number()),
+        patch(email_address()),
+        patch(date_near(9_000)),
+    )
+        .prop_map(|(external_id, name, mobile, email, born)| CustomerPatch {
+            external_id,
+            name,
+            mobile,
+            email,
+            born,
+        })
+}
+
+/// When and why a customer is closed.
+pub fn closing_terms() -> impl Strategy<Value = ClosingTerms> {
+    (date_near(40), 1..9_i64)
+        .prop_map(|(on, reason)| ClosingTerms { on, reason: ClosureReasonId::parse(reason).expect("positive") })
+}
+
+/// Any command.
+pub fn caller_command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        3 => customer_patch().prop_map(Command::Update),
+        2 => date_near(30).prop_map(Command::Activate),
+        1 => closing_terms().prop_map(Command::Close),
+        1 => Just(Command::Delete),
+    ]
+}
+
+/// Commands with the moments at which they come, in order of time.
+pub fn command_sequence(longest: usize) -> impl Strategy<Value = Vec<(Command, Moment)>> {
+    (moment(), vec((caller_command(), 0..2 * 86_400_000_000_i64), 0..=longest)).prop_map(|(start, steps)| {
+        let mut now = start.at.microseconds();
+        steps
+            .into_iter()
+            .map(|(command, pause)| {
+                now += pause;
+                let at = Timestamp::from_microseconds(now).expect("in range");
+                (command, Moment { at, today: at.date_utc() })
+            })
+            .collect()
+    })
+}
+
+/// A customer with all that happened to it.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// The customer as its creation left it, then after each applied command; the deletion adds none.
+    pub states: Vec<Customer>,
+    /// Its events; one for each state, and one more if it was deleted.
+    pub events: Vec<CustomerEvent>,
+}
+
+impl Life {
+    /// Runs the commands, oldest first; refused ones leave no trace, and a deletion ends the life.
+    #[must_use]
+    pub fn lived((customer, created): (Customer, CustomerEvent), commands: &[(Command, Moment)]) -> Self {
+        let mut life = Self { states: vec![customer], events: vec![created] };
+        for (command, moment) in commands {
+            let mut next = life.states.last().expect("a life begins with a state").clone();
+            let outcome = match command {
+                Command::Activate(on) => next.activate(*on, *moment),
+                Command::Close(terms) => next.close(*terms, 0, *moment),
+                Command::Update(patch) => next.update(patch, *moment),
+                Command::Delete => match next.clone().delete(0, *moment) {
+                    Ok(deletion) => {
+                        life.events.push(deletion);
+                        return life;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            if let Ok(Outcome::Applied(event)) = outcome {
+                life.events.push(event);
+                life.states.push(next);
+            }
+        }
+        life
+    }
+}
