@@ -65,6 +65,8 @@ pub enum Fault {
         /// What is wrong, for the caller; no values.
         message: Cow<'static, str>,
     },
+    /// The request line or a header cannot be read, or the length of the body has two meanings: 400.
+    MalformedHead,
     /// The URI is longer than the limit: 414.
     UriTooLong,
     /// The header block is larger than the limit: 431.
@@ -91,6 +93,7 @@ impl Fault {
                 Dialect::Crm => StatusCode::UNPROCESSABLE_ENTITY,
                 Dialect::Lms | Dialect::Publisher => StatusCode::BAD_REQUEST,
             },
+            Self::MalformedHead => StatusCode::BAD_REQUEST,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Overloaded | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
@@ -108,6 +111,7 @@ impl Fault {
             Self::BodyTimeout => "the request body did not arrive in time",
             Self::Malformed(error) => return Cow::Owned(error.to_string()),
             Self::BadRequest { message, .. } => message,
+            Self::MalformedHead => "the request head cannot be read",
             Self::UriTooLong => "the URI is too long",
             Self::HeadersTooLarge => "the request headers are too large",
             Self::Overloaded => "the service is overloaded, try again",
@@ -122,7 +126,7 @@ impl Fault {
             Self::PayloadTooLarge | Self::BodyTimeout | Self::Malformed(_) => Some("body".into()),
             Self::UnsupportedMediaType => Some("Content-Type".into()),
             Self::UriTooLong => Some("uri".into()),
-            Self::HeadersTooLarge => Some("headers".into()),
+            Self::HeadersTooLarge | Self::MalformedHead => Some("headers".into()),
             Self::BadRequest { place, name, .. } if name.is_empty() => Some(place.as_str().into()),
             Self::BadRequest { name, .. } => Some(Cow::Borrowed(name)),
             Self::NotFound | Self::MethodNotAllowed { .. } | Self::Overloaded | Self::Timeout | Self::Internal => None,
@@ -133,12 +137,7 @@ impl Fault {
 /// Answers a fault in the dialect's shape. `request_id` is what the body shows, where it shows one.
 #[must_use]
 pub fn fault_response(dialect: Dialect, fault: &Fault, request_id: &str) -> Response<Body> {
-    let bytes = match dialect {
-        Dialect::Lms => lms_body(fault, request_id),
-        Dialect::Crm => crm_body(fault, request_id),
-        Dialect::Publisher => publisher_body(fault, request_id),
-    };
-    let mut response = Response::new(Body::from(bytes));
+    let mut response = Response::new(Body::from(body_of(dialect, fault, request_id)));
     *response.status_mut() = fault.status(dialect);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -149,6 +148,27 @@ pub fn fault_response(dialect: Dialect, fault: &Fault, request_id: &str) -> Resp
         headers.insert(ALLOW, allow.clone());
     }
     response
+}
+
+fn body_of(dialect: Dialect, fault: &Fault, request_id: &str) -> Vec<u8> {
+    match dialect {
+        Dialect::Lms => lms_body(fault, request_id),
+        Dialect::Crm => crm_body(fault, request_id),
+        Dialect::Publisher => publisher_body(fault, request_id),
+    }
+}
+
+/// A whole answer in bytes, for a head that never became a request; the connection closes after it.
+pub(super) fn bare_answer(dialect: Dialect, fault: &Fault, request_id: &RequestId) -> Vec<u8> {
+    let body = body_of(dialect, fault, request_id.as_str());
+    let head = format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\
+         x-request-id: {}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\r\n",
+        fault.status(dialect),
+        body.len(),
+        request_id.as_str(),
+    );
+    [head.into_bytes(), body].concat()
 }
 
 /// Answers a fault of the request that `parts` belong to, with its dialect and its id.
@@ -185,6 +205,7 @@ fn lms_body(fault: &Fault, request_id: &str) -> Vec<u8> {
         | Fault::BodyTimeout
         | Fault::Malformed(_)
         | Fault::BadRequest { .. }
+        | Fault::MalformedHead
         | Fault::UriTooLong
         | Fault::HeadersTooLarge => "invalid_argument",
         Fault::Overloaded | Fault::Timeout => "unavailable",
@@ -253,6 +274,7 @@ fn crm_body(fault: &Fault, request_id: &str) -> Vec<u8> {
         | Fault::PayloadTooLarge
         | Fault::UnsupportedMediaType
         | Fault::BodyTimeout
+        | Fault::MalformedHead
         | Fault::UriTooLong
         | Fault::HeadersTooLarge
         | Fault::Overloaded
@@ -280,7 +302,7 @@ fn publisher_body(fault: &Fault, request_id: &str) -> Vec<u8> {
         Fault::PayloadTooLarge => ("PayloadTooLargeException", "Payload too large"),
         Fault::UnsupportedMediaType => ("UnsupportedMediaTypeException", "Unsupported media type"),
         Fault::BodyTimeout => ("RequestTimeoutException", "Request timeout"),
-        Fault::Malformed(_) => ("HttpMessageNotReadable", "Request could not be parsed"),
+        Fault::Malformed(_) | Fault::MalformedHead => ("HttpMessageNotReadable", "Request could not be parsed"),
         Fault::BadRequest { place: Place::Body, name, .. } if name.is_empty() => {
             ("HttpMessageNotReadable", "Request could not be parsed")
         }

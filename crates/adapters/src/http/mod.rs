@@ -7,12 +7,17 @@
 
 pub mod auth;
 pub mod body;
+mod connection;
 pub mod context;
 pub mod fault;
+mod head_scan;
 pub mod json;
 pub mod layers;
+pub mod ops;
 pub mod query;
+pub mod server;
 
 pub use context::{Dialect, Peer, RequestId};
 pub use fault::{Fault, Place, answer, fault_response};
 pub use layers::{HttpLimits, RouteRule, wrap};
+pub use server::{Drained, ServerLimits, serve};
