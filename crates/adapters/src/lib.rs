@@ -4,8 +4,10 @@
 pub mod changes;
 pub mod clock;
 pub mod http;
+pub mod identity;
 pub mod ids;
 pub mod memory;
+pub mod tokens;
 
 /// The name of the office that every organization begins with.
 const HEAD_OFFICE: &str = "Head Office";

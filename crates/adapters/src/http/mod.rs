@@ -15,6 +15,7 @@ pub mod json;
 pub mod layers;
 pub mod ops;
 pub mod query;
+pub mod rate;
 pub mod server;
 
 pub use context::{Dialect, Peer, RequestId};
