@@ -7,6 +7,7 @@ pub mod http;
 pub mod identity;
 pub mod ids;
 pub mod memory;
+pub mod sqlite;
 pub mod tokens;
 
 /// The name of the office that every organization begins with.

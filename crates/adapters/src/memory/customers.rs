@@ -225,9 +225,6 @@ impl Organization {
             if after.is_some_and(|after| after.organization() != unit.organization) {
                 return Err(StoreError::Fault("a customer of another organization than its unit".into()).into());
             }
-            if after.is_some_and(|after| !self.offices.contains_key(&after.office())) {
-                return Err(CommitError::UnknownOffice(id));
-            }
             if let Some(before) = stored.and_then(Customer::external_id) {
                 owners.insert(before, None);
             }
@@ -237,6 +234,9 @@ impl Organization {
                     return Err(CommitError::ExternalIdTaken(id));
                 }
                 owners.insert(wanted, Some(id));
+            }
+            if after.is_some_and(|after| !self.offices.contains_key(&after.office())) {
+                return Err(CommitError::UnknownOffice(id));
             }
         }
         Ok(())

@@ -1,0 +1,257 @@
+//! A unit of work as statements, within the writer's savepoint. Owns which violation means which refusal; must not
+//! know of other units or of transactions.
+
+use std::collections::BTreeSet;
+
+use custodia_domain::ports::{CommitError, Committed, StoreError};
+use custodia_domain::{
+    Audit, ClientType, ClosureReasonId, Customer, CustomerChange, CustomerEvent, Date, EmailAddress, ExternalId,
+    FullName, GenderId, LegalFormId, MobileNumber, Name, NamePart, OrganizationId, Receipt, Sequence, Unit, search,
+};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Row as _, Sqlite, SqliteConnection};
+
+use super::error::{is_foreign_key_violation, is_unique_violation, store_error};
+use super::rows::{self, customer_columns};
+use super::writer::Verdict;
+use crate::changes;
+
+/// The stream of the feed; others may follow where one organization outgrows one order of commits.
+const STREAM: i64 = 0;
+
+const MOVE_COUNTERS: &str = "update organizations
+    set next_sequence = next_sequence + ?2, customer_count = customer_count + ?3
+    where id = ?1
+    returning next_sequence - ?2";
+const INSERT_RECEIPT: &str = "insert into receipts (organization_id, key, fingerprint, at, status, headers, body)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    on conflict (organization_id, key) do nothing";
+const SELECT_BEFORE: &str =
+    concat!("select ", customer_columns!(), " from customers where organization_id = ?1 and id = ?2");
+const INSERT_CUSTOMER: &str = "insert into customers (organization_id, id, version, external_id, office_id, status,
+        submitted_on, activated_on, closed_on, closure_reason_id, first_name, middle_name, last_name, full_name,
+        sort_name, mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, created_at, updated_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
+    on conflict (organization_id, id) do nothing";
+const UPDATE_CUSTOMER: &str = "update customers
+    set version = ?3, external_id = ?4, office_id = ?5, status = ?6, submitted_on = ?7, activated_on = ?8,
+        closed_on = ?9, closure_reason_id = ?10, first_name = ?11, middle_name = ?12, last_name = ?13,
+        full_name = ?14, sort_name = ?15, mobile_no = ?16, email = ?17, born_on = ?18, gender_id = ?19,
+        client_type_id = ?20, legal_form_id = ?21, created_at = ?22, updated_at = ?23
+    where organization_id = ?1 and id = ?2";
+const DELETE_CUSTOMER: &str = "delete from customers where organization_id = ?1 and id = ?2";
+const INSERT_WORDS: &str = "insert into customer_words (organization_id, word, customer_id)
+    select ?1, value, ?2 from json_each(?3)";
+const DELETE_WORDS: &str = "delete from customer_words
+    where organization_id = ?1 and customer_id = ?2 and word in (select value from json_each(?3))";
+const INSERT_EVENT: &str = "insert into customer_events (organization_id, stream, sequence, customer_id, version, kind,
+        external_id, at, actor, request_id, idempotency_key, reason, changed)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+
+/// Why a unit ends early: refused by the store's rules, or by the database.
+enum Stop {
+    Refused(CommitError),
+    Failed(StoreError),
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(store_error(error))
+    }
+}
+
+/// Writes the unit. The savepoint around it undoes what a refused one has written.
+pub(super) async fn apply(connection: &mut SqliteConnection, unit: &Unit) -> Verdict<Committed, CommitError> {
+    match write(connection, unit).await {
+        Ok(committed) => Ok(Ok(committed)),
+        Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+async fn write(connection: &mut SqliteConnection, unit: &Unit) -> Result<Committed, Stop> {
+    let mut sequence = move_counters(connection, unit).await?;
+    if let Some(receipt) = &unit.receipt {
+        keep_receipt(connection, unit.organization, receipt).await?;
+    }
+    let mut last_sequence = None;
+    for change in &unit.customers {
+        keep(connection, unit.organization, change).await?;
+        for event in change.events() {
+            last_sequence = Sequence::parse(sequence).ok();
+            insert_event(connection, unit, sequence, event).await?;
+            sequence += 1;
+        }
+    }
+    Ok(Committed { last_sequence })
+}
+
+/// Takes the unit's sequences and counts its customers; answers its first sequence.
+async fn move_counters(connection: &mut SqliteConnection, unit: &Unit) -> Result<i64, Stop> {
+    let events: usize = unit.customers.iter().map(|change| change.events().len()).sum();
+    let more: i64 = unit
+        .customers
+        .iter()
+        .map(|change| i64::from(change.expects().is_none()) - i64::from(change.after().is_none()))
+        .sum();
+    let events = i64::try_from(events).expect("a unit has fewer than 2^63 events");
+    let moved = sqlx::query(MOVE_COUNTERS).bind(unit.organization.get()).bind(events).bind(more);
+    // A conflicting unit counts a customer that is not there; it is refused below, and undone.
+    match moved.fetch_optional(connection).await? {
+        Some(row) => Ok(row.try_get(0)?),
+        None => Err(unit.customers.first().map_or_else(
+            || Stop::Failed(StoreError::Fault("a receipt for an organization that does not exist".into())),
+            |change| Stop::Refused(CommitError::UnknownOffice(change.customer())),
+        )),
+    }
+}
+
+async fn keep_receipt(
+    connection: &mut SqliteConnection,
+    organization: OrganizationId,
+    receipt: &Receipt,
+) -> Result<(), Stop> {
+    let headers = serde_json::to_string(&receipt.answer.headers).expect("pairs of texts are JSON");
+    let inserted = sqlx::query(INSERT_RECEIPT)
+        .bind(organization.get())
+        .bind(&receipt.key.0[..])
+        .bind(&receipt.fingerprint.0[..])
+        .bind(receipt.at.microseconds())
+        .bind(i64::from(receipt.answer.status))
+        .bind(headers)
+        .bind(&receipt.answer.body)
+        .execute(connection)
+        .await?;
+    if inserted.rows_affected() == 0 { Err(Stop::Refused(CommitError::ReceiptTaken)) } else { Ok(()) }
+}
+
+/// Puts the state after a change in the place of the one before, if that is the one that the change expects.
+async fn keep(
+    connection: &mut SqliteConnection,
+    organization: OrganizationId,
+    change: &CustomerChange,
+) -> Result<(), Stop> {
+    let id = change.customer();
+    if change.after().is_some_and(|after| after.organization() != organization) {
+        return Err(Stop::Failed(StoreError::Fault("a customer of another organization than its unit".into())));
+    }
+    let conflict = || Stop::Refused(CommitError::VersionConflict(id));
+    let before = if change.expects().is_none() {
+        None
+    } else {
+        let selected = sqlx::query(SELECT_BEFORE).bind(organization.get()).bind(id.get());
+        let row = selected.fetch_optional(&mut *connection).await?.ok_or_else(conflict)?;
+        let before = rows::customer(&row).map_err(Stop::Failed)?;
+        if Some(before.version()) != change.expects() {
+            return Err(conflict());
+        }
+        Some(before)
+    };
+    let statement = match (change.after(), &before) {
+        (Some(after), None) => bind_customer(sqlx::query(INSERT_CUSTOMER), after),
+        (Some(after), Some(_)) => bind_customer(sqlx::query(UPDATE_CUSTOMER), after),
+        (None, _) => sqlx::query(DELETE_CUSTOMER).bind(organization.get()).bind(id.get()),
+    };
+    match statement.execute(&mut *connection).await {
+        Ok(written) if written.rows_affected() == 1 => {}
+        Ok(_) => return Err(conflict()),
+        // The primary key is handled above: the only other unique index is the external id's, the only foreign key
+        // that of the office.
+        Err(error) if is_unique_violation(&error) => return Err(Stop::Refused(CommitError::ExternalIdTaken(id))),
+        Err(error) if is_foreign_key_violation(&error) => return Err(Stop::Refused(CommitError::UnknownOffice(id))),
+        Err(error) => return Err(error.into()),
+    }
+    keep_words(connection, organization, change, before.as_ref()).await
+}
+
+/// Binds every column, in the order in which both statements number them.
+fn bind_customer<'q>(
+    statement: Query<'q, Sqlite, SqliteArguments>,
+    customer: &'q Customer,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    let state = customer.snapshot();
+    let days = |date: Date| i64::from(date.days_since_epoch());
+    let (first, middle, last, full) = match customer.name() {
+        Name::Person { first, middle, last } => (Some(first), middle.as_ref(), Some(last), None),
+        Name::Full(full) => (None, None, None, Some(full)),
+        Name::FollowsExternalId => (None, None, None, None),
+    };
+    let closing = customer.closing();
+    statement
+        .bind(customer.organization().get())
+        .bind(customer.id().get())
+        .bind(customer.version().get())
+        .bind(customer.external_id().map(ExternalId::as_str))
+        .bind(customer.office().get())
+        .bind(customer.status().label())
+        .bind(days(customer.submitted_on()))
+        .bind(customer.activated_on().map(days))
+        .bind(closing.map(|terms| days(terms.on)))
+        .bind(closing.map(|terms| ClosureReasonId::get(terms.reason)))
+        .bind(first.map(NamePart::as_str))
+        .bind(middle.map(NamePart::as_str))
+        .bind(last.map(NamePart::as_str))
+        .bind(full.map(FullName::as_str))
+        .bind(search::fold(&customer.display_name()))
+        .bind(customer.mobile().map(MobileNumber::as_str))
+        .bind(customer.email().map(EmailAddress::as_str))
+        .bind(customer.born().map(days))
+        .bind(state.gender.map(GenderId::get))
+        .bind(state.client_type.map(ClientType::code))
+        .bind(state.legal_form.map(LegalFormId::get))
+        .bind(customer.created_at().microseconds())
+        .bind(customer.updated_at().microseconds())
+}
+
+/// Brings the words by which the customer is found in line with its state.
+async fn keep_words(
+    connection: &mut SqliteConnection,
+    organization: OrganizationId,
+    change: &CustomerChange,
+    before: Option<&Customer>,
+) -> Result<(), Stop> {
+    let old = before.map(search::words_of).unwrap_or_default();
+    let new = change.after().map(search::words_of).unwrap_or_default();
+    let differences: [(&'static str, BTreeSet<&String>); 2] =
+        [(DELETE_WORDS, old.difference(&new).collect()), (INSERT_WORDS, new.difference(&old).collect())];
+    for (statement, words) in differences {
+        if !words.is_empty() {
+            let words = serde_json::to_string(&words).expect("a set of texts is JSON");
+            let changed = sqlx::query(statement).bind(organization.get()).bind(change.customer().get()).bind(words);
+            changed.execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn insert_event(
+    connection: &mut SqliteConnection,
+    unit: &Unit,
+    sequence: i64,
+    event: &CustomerEvent,
+) -> Result<(), Stop> {
+    let Audit { actor, request_id, idempotency_key, reason } = &unit.audit;
+    let inserted = sqlx::query(INSERT_EVENT)
+        .bind(unit.organization.get())
+        .bind(STREAM)
+        .bind(sequence)
+        .bind(event.customer().get())
+        .bind(event.version().get())
+        .bind(event.kind().name())
+        .bind(event.external_id().map(ExternalId::as_str))
+        .bind(event.at().microseconds())
+        .bind(actor.as_str())
+        .bind(request_id.as_str())
+        .bind(idempotency_key.as_deref())
+        .bind(reason.as_deref())
+        .bind(changes::encode(event.changes()))
+        .execute(connection)
+        .await;
+    match inserted {
+        Ok(_) => Ok(()),
+        // The number belonged to a customer that is gone: its events are still there.
+        Err(error) if is_unique_violation(&error) => Err(Stop::Refused(CommitError::VersionConflict(event.customer()))),
+        Err(error) => Err(error.into()),
+    }
+}

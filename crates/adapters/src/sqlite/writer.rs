@@ -1,0 +1,230 @@
+//! The one writer: a task that owns the only connection that writes. Owns transactions and group commit; must not
+//! know what is written.
+//!
+//! Work that has gathered while the last transaction was being made durable goes into the next one together, each
+//! piece in a savepoint of its own. Once work is in the queue nobody can cancel it: a caller that goes away loses the
+//! answer, not the change.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use custodia_domain::ports::StoreError;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::error::{Closed, Code, WriteError, is_passing, store_error};
+
+/// How many pieces of work go into one transaction at most.
+const BATCH: usize = 256;
+/// How many pieces of work wait at most; further callers wait for a place.
+const QUEUE: usize = 1024;
+
+/// What a piece of work came to: done, or refused for a reason of its own and undone.
+pub(super) type Verdict<T, R> = Result<Result<T, R>, StoreError>;
+
+/// The way to the writer.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Message {
+    Work(Box<dyn Work>),
+    Close,
+}
+
+/// Work with its caller.
+#[async_trait]
+trait Work: Send {
+    /// Does it within its savepoint; `false` where it has to be undone.
+    async fn apply(&mut self, connection: &mut SqliteConnection) -> bool;
+
+    /// Tells the caller what became of it.
+    fn answer(self: Box<Self>, fate: &Fate);
+}
+
+/// What became of a transaction.
+enum Fate {
+    Durable,
+    RolledBack(Arc<sqlx::Error>),
+    Unknown(Arc<sqlx::Error>),
+}
+
+struct Task<F, T, R> {
+    work: Option<F>,
+    verdict: Option<Verdict<T, R>>,
+    caller: oneshot::Sender<Result<Result<T, R>, WriteError>>,
+}
+
+#[async_trait]
+impl<F, T, R> Work for Task<F, T, R>
+where
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Verdict<T, R>> + Send,
+    T: Send,
+    R: Send,
+{
+    async fn apply(&mut self, connection: &mut SqliteConnection) -> bool {
+        let work = self.work.take().expect("work is applied once");
+        let ended = AssertUnwindSafe(work(connection)).catch_unwind().await;
+        let verdict = ended.unwrap_or_else(|_| Err(StoreError::Fault("a unit of work panicked".into())));
+        let keep = matches!(verdict, Ok(Ok(_)));
+        self.verdict = Some(verdict);
+        keep
+    }
+
+    fn answer(self: Box<Self>, fate: &Fate) {
+        let answer = match (self.verdict, fate) {
+            // What was refused or failed by itself is not affected by what became of the others.
+            (Some(Ok(Err(refusal))), _) => Ok(Err(refusal)),
+            (Some(Err(error)), _) => Err(error.into()),
+            (Some(Ok(Ok(done))), Fate::Durable) => Ok(Ok(done)),
+            (Some(Ok(Ok(_))), Fate::Unknown(cause)) => Err(WriteError::Unknown(Box::new(Arc::clone(cause)))),
+            (Some(Ok(Ok(_))) | None, Fate::RolledBack(cause)) | (None, Fate::Unknown(cause)) => {
+                let cause = Box::new(Arc::clone(cause));
+                Err(WriteError::Store(if is_passing(cause.as_ref()) {
+                    StoreError::Unavailable(cause)
+                } else {
+                    StoreError::Fault(cause)
+                }))
+            }
+            (None, Fate::Durable) => unreachable!("every piece of work of a durable transaction was applied"),
+        };
+        // A caller that has gone needs no answer.
+        let _ = self.caller.send(answer);
+    }
+}
+
+impl Writer {
+    /// Starts the task with its connection; lost connections are made anew with the same options.
+    pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions) -> Self {
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(write(Some(connection), options, inbox));
+        Self { queue, task: Mutex::new(Some(task)) }
+    }
+
+    /// Has the work done and made durable. The answer comes after the COMMIT.
+    ///
+    /// # Errors
+    /// [`WriteError`] when it was not done, or nobody knows.
+    pub(super) async fn run<T, R, F>(&self, work: F) -> Result<Result<T, R>, WriteError>
+    where
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Verdict<T, R>> + Send + 'static,
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let answer = self.enqueue(work).await.map_err(|Closed| StoreError::Unavailable(Closed.into()))?;
+        answer.await.unwrap_or_else(|_| Err(WriteError::Unknown(Closed.into())))
+    }
+
+    /// Puts the work into the queue; its answer comes on the channel.
+    pub(super) async fn enqueue<T, R, F>(
+        &self,
+        work: F,
+    ) -> Result<oneshot::Receiver<Result<Result<T, R>, WriteError>>, Closed>
+    where
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Verdict<T, R>> + Send + 'static,
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let (caller, answer) = oneshot::channel();
+        let task = Task { work: Some(work), verdict: None, caller };
+        self.queue.send(Message::Work(Box::new(task))).await.map_err(|_| Closed)?;
+        Ok(answer)
+    }
+
+    /// Finishes what is in the queue and closes the connection.
+    pub(super) async fn close(&self) {
+        // Fails where the task has ended already.
+        let _ = self.queue.send(Message::Close).await;
+        if let Some(task) = self.task.lock().await.take() {
+            // A task that panicked has closed its connection by that.
+            let _ = task.await;
+        }
+    }
+}
+
+async fn write(
+    mut connection: Option<SqliteConnection>,
+    options: SqliteConnectOptions,
+    mut inbox: mpsc::Receiver<Message>,
+) {
+    let mut messages = Vec::with_capacity(BATCH);
+    while inbox.recv_many(&mut messages, BATCH).await > 0 {
+        let mut batch = Vec::with_capacity(messages.len());
+        for message in messages.drain(..) {
+            match message {
+                Message::Work(work) => batch.push(work),
+                // What is already in the queue is still done; nothing more gets in.
+                Message::Close => inbox.close(),
+            }
+        }
+        if batch.is_empty() {
+            continue;
+        }
+        let fate = transact(&mut connection, &options, &mut batch).await;
+        if !matches!(fate, Fate::Durable) {
+            // Whatever state the connection is in: closing it rolls back.
+            connection = None;
+        }
+        for work in batch {
+            work.answer(&fate);
+        }
+    }
+    if let Some(connection) = connection {
+        // A failure to close leaves the log for the next start to take in.
+        let _ = connection.close().await;
+    }
+}
+
+async fn transact(
+    connection: &mut Option<SqliteConnection>,
+    options: &SqliteConnectOptions,
+    batch: &mut [Box<dyn Work>],
+) -> Fate {
+    let open = match connection {
+        Some(open) => open,
+        None => match options.connect().await {
+            Ok(fresh) => connection.insert(fresh),
+            Err(error) => return Fate::RolledBack(Arc::new(error)),
+        },
+    };
+    if let Err(error) = apply_all(open, batch).await {
+        return Fate::RolledBack(Arc::new(error));
+    }
+    match execute(open, "commit").await {
+        Ok(()) => Fate::Durable,
+        // A full disk or a lock: SQLite has not written the commit. Anything else may have reached the disk.
+        Err(error) if matches!(Code::of(&error), Some(Code::Full | Code::Busy | Code::Locked)) => {
+            Fate::RolledBack(Arc::new(error))
+        }
+        Err(error) => Fate::Unknown(Arc::new(error)),
+    }
+}
+
+async fn apply_all(connection: &mut SqliteConnection, batch: &mut [Box<dyn Work>]) -> Result<(), sqlx::Error> {
+    execute(connection, "begin immediate").await?;
+    for work in batch {
+        execute(connection, "savepoint work").await?;
+        if !work.apply(connection).await {
+            // Fails where SQLite has rolled the whole transaction back by itself, as it may on a full disk.
+            execute(connection, "rollback to work").await?;
+        }
+        execute(connection, "release work").await?;
+    }
+    Ok(())
+}
+
+async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).execute(connection).await.map(|_| ())
+}
+
+/// A statement's error as a verdict.
+pub(super) fn failed<T, R>(error: sqlx::Error) -> Verdict<T, R> {
+    Err(store_error(error))
+}
