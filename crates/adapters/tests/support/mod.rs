@@ -1,0 +1,288 @@
+//! Stores to test, fresh for each test, and the units of work that the tests put into them. Knows every engine; must
+//! not know what a test expects.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
+use std::sync::Arc;
+
+use custodia_adapters::memory::MemoryStore;
+use custodia_adapters::sqlite::{SqliteOptions, SqliteStore};
+use custodia_domain::ports::{
+    CommitError, Committed, Counter, CredentialStore, CustomerFilter, CustomerKey, CustomerPage, CustomerQuery,
+    CustomerStore, Directory, Direction, EventQuery, RecordedEvent, Selector, SortKey, Window,
+};
+use custodia_domain::{
+    Actor, Answer, Audit, ClosingTerms, ClosureReasonId, Customer, CustomerChange, CustomerEvent, CustomerId,
+    CustomerPatch, Date, ExternalId, Fingerprint, FullName, Moment, Name, NamePart, NewCustomer, OfficeId,
+    OrganizationId, Outcome, Patch, Receipt, ReceiptKey, RequestId, Timestamp, Unit,
+};
+
+/// All that a store does.
+pub trait Store: CustomerStore + Directory + CredentialStore {}
+
+impl<T: CustomerStore + Directory + CredentialStore> Store for T {}
+
+/// Where a store keeps its things, and what removes them afterwards.
+enum Home {
+    Memory,
+    Sqlite(tempfile::TempDir),
+}
+
+/// One store of one test.
+pub struct Stage {
+    pub store: Arc<dyn Store>,
+    home: Home,
+}
+
+/// A fresh store in memory.
+pub async fn memory() -> Stage {
+    Stage { store: Arc::new(MemoryStore::new()), home: Home::Memory }
+}
+
+/// A fresh SQLite file.
+pub async fn sqlite() -> Stage {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(SqliteOptions::at(folder.path().join("test.db"))).await.unwrap();
+    Stage { store: Arc::new(store), home: Home::Sqlite(folder) }
+}
+
+impl Stage {
+    /// Opens the same store anew, as another process would; memory has nothing to open.
+    pub async fn reopen(&mut self) {
+        match &self.home {
+            Home::Memory => {}
+            Home::Sqlite(folder) => {
+                let options = SqliteOptions::at(folder.path().join("test.db"));
+                self.store = Arc::new(SqliteStore::open(options).await.unwrap());
+            }
+        }
+    }
+
+    pub fn customers(&self) -> Arc<dyn CustomerStore> {
+        Arc::clone(&self.store) as Arc<dyn CustomerStore>
+    }
+
+    /// A new organization with office 1.
+    pub async fn organization(&self) -> OrganizationId {
+        self.store.add_organization("Lender", at(0)).await.unwrap()
+    }
+
+    /// The next free customer number.
+    pub async fn id(&self, organization: OrganizationId) -> CustomerId {
+        let first = self.store.reserve(organization, Counter::Customers, 1).await.unwrap();
+        CustomerId::parse(first.unwrap()).unwrap()
+    }
+
+    /// Commits one unit.
+    pub async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
+        let mut verdicts = self.store.commit(vec![unit]).await;
+        assert_eq!(verdicts.len(), 1);
+        verdicts.remove(0)
+    }
+
+    /// Creates a customer and answers it.
+    pub async fn create(&self, organization: OrganizationId, new: NewCustomer) -> Customer {
+        let (customer, change) = created(organization, self.id(organization).await, new);
+        self.commit(unit(organization, vec![change])).await.unwrap();
+        customer
+    }
+
+    /// Creates a customer of that whole name.
+    pub async fn create_named(&self, organization: OrganizationId, name: &str) -> Customer {
+        self.create(organization, named(name)).await
+    }
+
+    /// Commits a command of a customer and answers its new state.
+    pub async fn change(&self, mut customer: Customer, command: impl FnOnce(&mut Customer) -> CustomerEvent) -> Customer {
+        let event = command(&mut customer);
+        let change = CustomerChange::kept(customer.clone(), vec![event]);
+        self.commit(unit(customer.organization(), vec![change])).await.unwrap();
+        customer
+    }
+
+    /// Commits a deletion.
+    pub async fn delete(&self, customer: Customer) {
+        let organization = customer.organization();
+        let change = CustomerChange::gone(customer.delete(0, moment(9)).unwrap());
+        self.commit(unit(organization, vec![change])).await.unwrap();
+    }
+
+    /// The customer of that number.
+    pub async fn find(&self, organization: OrganizationId, id: CustomerId) -> Option<Customer> {
+        self.store.find(&[by_id(organization, id)]).await.unwrap().remove(0)
+    }
+
+    pub async fn list(&self, query: &CustomerQuery) -> CustomerPage {
+        self.store.list(query).await.unwrap()
+    }
+
+    /// Every event of an organization.
+    pub async fn feed(&self, organization: OrganizationId) -> Vec<RecordedEvent> {
+        self.store.events(&events_of(organization)).await.unwrap()
+    }
+
+    /// How many customers the organization says it has.
+    pub async fn total(&self, organization: OrganizationId) -> u64 {
+        self.list(&page(organization, 0)).await.total.unwrap()
+    }
+}
+
+/// An instant, so many seconds into the tests' day, with microseconds that are easily lost.
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_microseconds(1_779_440_400_123_457 + second * 1_000_000).unwrap()
+}
+
+pub fn moment(second: i64) -> Moment {
+    Moment { at: at(second), today: day("2026-05-22") }
+}
+
+pub fn day(text: &str) -> Date {
+    Date::parse(text).unwrap()
+}
+
+pub fn number(id: i64) -> CustomerId {
+    CustomerId::parse(id).unwrap()
+}
+
+pub fn external(text: &str) -> ExternalId {
+    ExternalId::parse(text).unwrap()
+}
+
+pub fn by_id(organization: OrganizationId, id: CustomerId) -> CustomerKey {
+    CustomerKey { organization, selector: Selector::Id(id) }
+}
+
+pub fn by_external(organization: OrganizationId, text: &str) -> CustomerKey {
+    CustomerKey { organization, selector: Selector::ExternalId(external(text)) }
+}
+
+/// A customer of that whole name.
+pub fn named(name: &str) -> NewCustomer {
+    NewCustomer::named(OfficeId::FIRST, Name::Full(FullName::parse(name).unwrap()))
+}
+
+/// A customer of that whole name and external id.
+pub fn known_as(name: &str, external_id: &str) -> NewCustomer {
+    NewCustomer { external_id: Some(external(external_id)), ..named(name) }
+}
+
+/// A customer named after its external id.
+pub fn mirrored(external_id: &str) -> NewCustomer {
+    NewCustomer {
+        external_id: Some(external(external_id)),
+        ..NewCustomer::named(OfficeId::FIRST, Name::FollowsExternalId)
+    }
+}
+
+pub fn person(first: &str, middle: Option<&str>, last: &str) -> Name {
+    let part = |text| NamePart::parse(text).unwrap();
+    Name::Person { first: part(first), middle: middle.map(part), last: part(last) }
+}
+
+/// The customer and the change that creates it.
+pub fn created(organization: OrganizationId, id: CustomerId, new: NewCustomer) -> (Customer, CustomerChange) {
+    let (customer, event) = Customer::open(organization, id, new, moment(1)).unwrap();
+    (customer.clone(), CustomerChange::kept(customer, vec![event]))
+}
+
+pub fn applied(outcome: Outcome<CustomerEvent>) -> CustomerEvent {
+    match outcome {
+        Outcome::Applied(event) => event,
+        Outcome::Unchanged => panic!("the command of a test changes something"),
+    }
+}
+
+/// A command that changes the contact number.
+pub fn call_at(mobile: &'static str) -> impl FnOnce(&mut Customer) -> CustomerEvent {
+    move |customer| {
+        let mobile = Patch::Set(custodia_domain::MobileNumber::parse(mobile).unwrap());
+        applied(customer.update(&CustomerPatch { mobile, ..CustomerPatch::default() }, moment(5)).unwrap())
+    }
+}
+
+pub fn activate(on: &'static str) -> impl FnOnce(&mut Customer) -> CustomerEvent {
+    move |customer| applied(customer.activate(day(on), moment(6)).unwrap())
+}
+
+pub fn close(on: &'static str) -> impl FnOnce(&mut Customer) -> CustomerEvent {
+    move |customer| {
+        let terms = ClosingTerms { on: day(on), reason: ClosureReasonId::parse(4).unwrap() };
+        applied(customer.close(terms, 0, moment(7)).unwrap())
+    }
+}
+
+/// A command that changes the external id.
+pub fn call_it(external_id: &'static str) -> impl FnOnce(&mut Customer) -> CustomerEvent {
+    move |customer| {
+        let patch = CustomerPatch { external_id: Some(external(external_id)), ..CustomerPatch::default() };
+        applied(customer.update(&patch, moment(5)).unwrap())
+    }
+}
+
+/// The change that a command makes of a customer, not yet committed.
+pub fn changed(mut customer: Customer, command: impl FnOnce(&mut Customer) -> CustomerEvent) -> CustomerChange {
+    let event = command(&mut customer);
+    CustomerChange::kept(customer, vec![event])
+}
+
+pub fn audit() -> Audit {
+    Audit {
+        actor: Actor::new("key:3"),
+        request_id: RequestId::parse("01J-request.7").unwrap(),
+        idempotency_key: None,
+        reason: None,
+    }
+}
+
+pub fn unit(organization: OrganizationId, customers: Vec<CustomerChange>) -> Unit {
+    Unit { organization, at: at(1), audit: audit(), customers, receipt: None }
+}
+
+/// A unit that keeps a receipt under a key made of that byte.
+pub fn keyed(organization: OrganizationId, customers: Vec<CustomerChange>, key: u8) -> Unit {
+    Unit { receipt: Some(receipt(key, 1)), ..unit(organization, customers) }
+}
+
+pub fn key(byte: u8) -> ReceiptKey {
+    ReceiptKey([byte; 32])
+}
+
+pub fn receipt(byte: u8, second: i64) -> Receipt {
+    Receipt {
+        key: key(byte),
+        fingerprint: Fingerprint([byte ^ 0xff; 32]),
+        at: at(second),
+        answer: Answer {
+            status: 201,
+            headers: vec![
+                ("content-type".into(), "application/json".into()),
+                ("etag".into(), "\"1\"".into()),
+                ("etag".into(), "\\ \u{fc}".into()),
+            ],
+            body: vec![0, 0xff, b'{', b'}', b'\n'],
+        },
+    }
+}
+
+pub fn query(organization: OrganizationId, sort: SortKey, direction: Direction, window: Window) -> CustomerQuery {
+    CustomerQuery { organization, filter: CustomerFilter::default(), sort, direction, window, limit: 100 }
+}
+
+/// A page by id.
+pub fn page(organization: OrganizationId, offset: u64) -> CustomerQuery {
+    query(organization, SortKey::Id, Direction::Ascending, Window::Page { offset })
+}
+
+/// A page of those who are found by that text, as a caller writes it.
+pub fn search(organization: OrganizationId, text: &str) -> CustomerQuery {
+    let filter = CustomerFilter { words: custodia_domain::search::query_words(text), ..CustomerFilter::default() };
+    CustomerQuery { filter, ..page(organization, 0) }
+}
+
+pub fn ids(page: &CustomerPage) -> Vec<i64> {
+    page.customers.iter().map(|customer| customer.id().get()).collect()
+}
+
+pub fn events_of(organization: OrganizationId) -> EventQuery {
+    EventQuery { organization, after: None, kinds: Vec::new(), customer: None, limit: 500 }
+}
