@@ -267,6 +267,26 @@ impl Registry {
         self.execute(caller, &Creation { office, draft }, render).await
     }
 
+    /// What is wrong with a new customer as far as it can be told while other parts of the request cannot be read:
+    /// broken rules about its dates, and an office that the organization lacks.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    pub async fn problems_of_new(
+        &self,
+        organization: OrganizationId,
+        office: OfficeChoice,
+        new: &NewCustomer,
+    ) -> Result<Vec<Invalid>, StoreError> {
+        let mut problems = new.problems(self.clock.now().today);
+        if let OfficeChoice::Given(id) = office
+            && self.offices(organization).await?.get(id).is_none()
+        {
+            problems.push(Invalid { field: Field::Office, rule: Rule::Unknown });
+        }
+        Ok(problems)
+    }
+
     /// Does one thing to one customer.
     pub async fn command<R>(&self, caller: &Caller, selector: &Selector, command: &Command, render: R) -> Answer
     where

@@ -1,0 +1,226 @@
+//! The OpenAPI document of this dialect: what every operation shares, said once.
+//!
+//! Owns the security schemes, the common headers and error responses, and the copies under the second address prefix. What
+//! is particular to an operation stands at its handler.
+
+use utoipa::OpenApi;
+use utoipa::openapi::header::Header;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Components, Content, Ref, RefOr, Required, Response, ResponseBuilder};
+
+use super::schema;
+
+const BY_ID: &str = "/v1/customers/{customer_id}";
+const BY_EXTERNAL_ID: &str = "/v1/customers/external/{customer_external_id}";
+
+/// What the routes are added to.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Custodia", description = "The customer system of record for lenders.", version = "1"),
+    components(schemas(schema::Error)),
+    security(("bearer" = [])),
+    tags(
+        (name = "Customers", description = "Borrower records. Both address prefixes answer the same, byte for byte."),
+        (name = "Authorization", description = "Tokens and their keys.")
+    )
+)]
+struct Base;
+
+/// The document before any route.
+pub(super) fn base() -> utoipa::openapi::OpenApi {
+    Base::openapi()
+}
+
+/// Adds what all operations share, and the second address prefix.
+pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
+    let components = document.components.get_or_insert_with(Components::new);
+    let scheme = |kind| SecurityScheme::Http(Http::new(kind));
+    components.add_security_scheme("bearer", scheme(HttpAuthScheme::Bearer));
+    components.add_security_scheme("basic", scheme(HttpAuthScheme::Basic));
+    for error in ERRORS {
+        components.responses.insert(error.name.to_owned(), RefOr::T(error.response()));
+    }
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            finish(path, method, operation);
+        }
+    }
+    let copies: Vec<_> = document.paths.paths.iter().filter_map(|(path, item)| copy_of(path, item)).collect();
+    document.paths.paths.extend(copies);
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let slots =
+        [("GET", &mut item.get), ("PUT", &mut item.put), ("POST", &mut item.post), ("DELETE", &mut item.delete)];
+    slots.into_iter().filter_map(|(method, slot)| Some((method, slot.as_mut()?)))
+}
+
+/// An error response that operations refer to.
+struct SharedError {
+    status: &'static str,
+    name: &'static str,
+    description: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+}
+
+const RETRY_AFTER: (&str, &str) = ("Retry-After", "Seconds until another try");
+
+const ERRORS: [SharedError; 14] = [
+    SharedError::new("400", "InvalidArgument", "A part of the request is wrong; every problem is told at once"),
+    SharedError::new("401", "Unauthenticated", "The credential is missing or not accepted")
+        .with(&[("WWW-Authenticate", "The scheme that the route wants")]),
+    SharedError::new("403", "PermissionDenied", "The credential may not change anything"),
+    SharedError::new("404", "NotFound", "There is no such customer in the organization"),
+    SharedError::new("408", "BodyTimeout", "The body did not arrive in time"),
+    SharedError::new(
+        "409",
+        "Aborted",
+        "The customer's state does not allow it, the externalId is taken, or a concurrent change won",
+    )
+    .with(&[RETRY_AFTER]),
+    SharedError::new("412", "PreconditionFailed", "`If-Match` names another version")
+        .with(&[("ETag", "The version that the customer is at")]),
+    SharedError::new("413", "PayloadTooLarge", "The body is larger than 1 MiB"),
+    SharedError::new("414", "UriTooLong", "The path and query are too long"),
+    SharedError::new("415", "UnsupportedMediaType", "The body is not application/json, or compressed"),
+    SharedError::new("429", "ResourceExhausted", "Too many requests").with(&[RETRY_AFTER]),
+    SharedError::new("431", "HeadersTooLarge", "The headers are too large"),
+    SharedError::new("500", "Internal", "A fault of ours; the message names the request id alone"),
+    SharedError::new("503", "Unavailable", "Overload, or the database is away; safe to retry").with(&[RETRY_AFTER]),
+];
+
+impl SharedError {
+    const fn new(status: &'static str, name: &'static str, description: &'static str) -> Self {
+        Self { status, name, description, headers: &[] }
+    }
+
+    const fn with(self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        Self { headers, ..self }
+    }
+
+    fn response(&self) -> Response {
+        let content = Content::new(Some(Ref::from_schema_name("Error")));
+        let mut response =
+            ResponseBuilder::new().description(self.description).content("application/json", content).build();
+        for (name, description) in self.headers {
+            response.headers.insert((*name).to_owned(), RefOr::T(text_header(description)));
+        }
+        response.headers.insert("X-Request-Id".to_owned(), RefOr::T(text_header(REQUEST_ID)));
+        response
+    }
+
+    /// Whether an operation can answer so.
+    fn concerns(&self, path: &str, method: &str) -> bool {
+        let open = path == "/.well-known/jwks.json";
+        let one_customer = path.starts_with(BY_ID);
+        let writes = method != "GET";
+        match self.status {
+            "401" | "429" => !open,
+            "400" => !open,
+            "403" | "408" | "413" | "415" | "409" => writes,
+            "404" => one_customer,
+            "412" => writes && one_customer,
+            _ => true,
+        }
+    }
+}
+
+const REQUEST_ID: &str = "The caller's `X-Request-Id` where it is usable, else a new one";
+
+fn finish(path: &str, method: &str, operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            response.headers.insert("X-Request-Id".to_owned(), RefOr::T(text_header(REQUEST_ID)));
+            if shows_customer(path, method) {
+                let header = text_header("The customer's version, in quotes: `\"3\"`");
+                response.headers.insert("ETag".to_owned(), RefOr::T(header));
+            }
+            if method != "GET" {
+                let header = text_header("`true` where the answer is the one that the same request got before");
+                response.headers.insert("Idempotent-Replayed".to_owned(), RefOr::T(header));
+            }
+        }
+    }
+    if path == BY_ID && method == "GET" {
+        let response = ResponseBuilder::new().description("`If-None-Match` names the present version").build();
+        operation.responses.responses.insert("304".to_owned(), RefOr::T(response));
+    }
+    for error in ERRORS.iter().filter(|error| error.concerns(path, method)) {
+        let reference = RefOr::Ref(Ref::from_response_name(error.name));
+        operation.responses.responses.insert(error.status.to_owned(), reference);
+    }
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.extend(shared_parameters(path, method).into_iter().map(RefOr::T));
+}
+
+fn shows_customer(path: &str, method: &str) -> bool {
+    path.starts_with(BY_ID) && method != "DELETE" || path == "/v1/customers" && method == "POST"
+}
+
+fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
+    let mut parameters = Vec::new();
+    if path.starts_with(BY_ID) {
+        let id = text().pattern(Some("^[0-9]*[1-9][0-9]*$"));
+        parameters.push(parameter("customer_id", ParameterIn::Path, "The customer's id, a positive integer", id));
+    }
+    let mut header = |name, description, schema| {
+        parameters.push(parameter(name, ParameterIn::Header, description, schema));
+    };
+    if method != "GET" {
+        let description =
+            "Names the request: sent again under the same key it is answered as before, and not done again";
+        header("Idempotency-Key", description, text().pattern(Some("^[!#-~][!-~]{0,254}$")));
+        if path.starts_with(BY_ID) {
+            let description = "The version that is to be changed, as its `ETag`; `*` for any";
+            header("If-Match", description, text().pattern(Some("^(\\*|\"[0-9A-Za-z]+\")$")));
+        }
+    } else if path == BY_ID {
+        header("If-None-Match", "Versions that the caller has, as their `ETag`s", text());
+    }
+    header("X-Request-Id", "The caller's id of the request", text().pattern(Some("^[A-Za-z0-9._-]{1,64}$")));
+    parameters
+}
+
+fn parameter(name: &str, place: ParameterIn, description: &str, schema: ObjectBuilder) -> Parameter {
+    let required = if place == ParameterIn::Path { Required::True } else { Required::False };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(required)
+        .description(Some(description))
+        .schema(Some(schema.build()))
+        .build()
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn text_header(description: &str) -> Header {
+    let mut header = Header::new(Schema::from(text().build()));
+    header.description = Some(description.to_owned());
+    header
+}
+
+/// The same operations under the other prefix.
+fn copy_of(path: &str, item: &PathItem) -> Option<(String, PathItem)> {
+    let rest = path.strip_prefix(BY_ID)?;
+    let mut copy = item.clone();
+    for (_, operation) in operations(&mut copy) {
+        if let Some(id) = &mut operation.operation_id {
+            id.push_str("ByExternalId");
+        }
+        for shared in operation.parameters.iter_mut().flatten() {
+            if let RefOr::T(shared) = shared
+                && shared.name == "customer_id"
+            {
+                let id = text().min_length(Some(1)).max_length(Some(128));
+                let description = "The customer's externalId, percent-encoded";
+                *shared = parameter("customer_external_id", ParameterIn::Path, description, id);
+            }
+        }
+    }
+    Some((format!("{BY_EXTERNAL_ID}{rest}"), copy))
+}

@@ -1,0 +1,232 @@
+//! The dialect's error bodies, and the one mapping from what an operation refuses to what the client reads.
+//!
+//! Owns codes, statuses and words. It must not know any route.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
+use axum::response::{IntoResponse, Response};
+use custodia_domain::customer::{Blocker, Refusal, Rule};
+use custodia_domain::ports::StoreError;
+use custodia_domain::registry::OperationError;
+use custodia_domain::{Answer, Invalid, RequestId, Version};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::http::auth::AuthError;
+use crate::http::context::Dialect;
+use crate::http::fault::{Fault, fault_response};
+use crate::http::idempotency::{IDEMPOTENCY_KEY, respond};
+
+/// The body of every error: two members.
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Problem {
+    /// The member, parameter, path segment or header.
+    pub(super) field: Cow<'static, str>,
+    /// What is wrong with it; never its value.
+    pub(super) error: Cow<'static, str>,
+}
+
+/// Everything that is wrong with a request.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn add(&mut self, field: impl Into<Cow<'static, str>>, error: impl Into<Cow<'static, str>>) {
+        self.0.push(Problem { field: field.into(), error: error.into() });
+    }
+
+    /// Adds what the domain found, but nothing on fields that are known to be wrong already.
+    pub(super) fn add_rules(&mut self, broken: &[Invalid]) {
+        for invalid in broken {
+            let field = invalid.field.name();
+            if !self.0.iter().any(|problem| problem.field == field) {
+                self.add(field, rule_text(invalid.rule));
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn answer(&self) -> Answer {
+        let entries = serde_json::to_string(&self.0).expect("problems are text");
+        plain(StatusCode::BAD_REQUEST, "invalid_argument", &entries)
+    }
+}
+
+/// Why a request was refused before or instead of an operation.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// In the dialect's own words.
+    Answer(Answer),
+    /// In the edge's words, with the request's id.
+    Fault(Fault, RequestId),
+}
+
+impl Refused {
+    pub(super) fn invalid(problems: &Problems) -> Self {
+        Self::Answer(problems.answer())
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::Answer(not_found())
+    }
+
+    pub(super) fn forbidden() -> Self {
+        let message = "this credential may not change anything";
+        Self::Answer(plain(StatusCode::FORBIDDEN, "permission_denied", message))
+    }
+
+    /// 401 with the scheme that the route wants.
+    pub(super) fn unauthenticated(scheme: &'static str) -> Self {
+        let message = "a valid credential is required";
+        let mut answer = plain(StatusCode::UNAUTHORIZED, "unauthenticated", message);
+        answer.headers.push(("www-authenticate".into(), scheme.into()));
+        Self::Answer(answer)
+    }
+
+    pub(super) fn credential(error: &AuthError, scheme: &'static str, request_id: &RequestId) -> Self {
+        match error {
+            AuthError::Unauthenticated => Self::unauthenticated(scheme),
+            AuthError::Throttled { retry_after } => {
+                let answer = plain(StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", "too many requests, try later");
+                Self::Answer(retry(answer, *retry_after))
+            }
+            AuthError::Unavailable(error) => Self::store(error, request_id),
+        }
+    }
+
+    pub(super) fn store(error: &StoreError, request_id: &RequestId) -> Self {
+        Self::Answer(store(error, request_id))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Answer(answer) => respond(answer),
+            Self::Fault(fault, request_id) => fault_response(Dialect::Lms, &fault, request_id.as_str()),
+        }
+    }
+}
+
+/// The answer to an operation that did nothing. `keyed` tells whether the request bears an idempotency key.
+pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: bool) -> Answer {
+    match error {
+        OperationError::Invalid(broken) => {
+            let mut problems = Problems::default();
+            problems.add_rules(broken);
+            problems.answer()
+        }
+        OperationError::NotFound => not_found(),
+        OperationError::PreconditionFailed { current } => {
+            let message = format!("the customer is at version {current}");
+            let mut answer = plain(StatusCode::PRECONDITION_FAILED, "failed_precondition", &message);
+            answer.headers.push(etag(*current));
+            answer
+        }
+        OperationError::Refused(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal_text(refusal)),
+        OperationError::ExternalIdTaken => {
+            plain(StatusCode::CONFLICT, "aborted", "a customer with the same externalId exists")
+        }
+        OperationError::Contended => {
+            retry(plain(StatusCode::CONFLICT, "aborted", "a concurrent change won, try again"), 1)
+        }
+        OperationError::KeyReused => {
+            let mut problems = Problems::default();
+            problems.add(IDEMPOTENCY_KEY, "was used for another request");
+            problems.answer()
+        }
+        // Only with a key is a retry safe: it tells what became of the first try.
+        OperationError::Unknown(_) if keyed => {
+            log(error);
+            unavailable("the outcome is unknown, try again with the same Idempotency-Key")
+        }
+        OperationError::Unknown(_) => {
+            log(error);
+            internal(request_id)
+        }
+        OperationError::Store(error) => store(error, request_id),
+    }
+}
+
+/// The `ETag` of a version: strong, its number in quotes.
+pub(super) fn etag(version: Version) -> (Box<str>, Box<str>) {
+    ("etag".into(), format!("\"{version}\"").into())
+}
+
+/// What the client reads about a broken rule.
+pub(super) const fn rule_text(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Required => "required",
+        Rule::InFuture => "must not be in the future",
+        Rule::BeforeSubmission => "must not be before the submission date",
+        Rule::BeforeActivation => "must not be before the activation date",
+        Rule::ExcludedByFullName => "must not be given beside fullname",
+        Rule::Unknown => "unknown",
+    }
+}
+
+fn refusal_text(refusal: &Refusal) -> String {
+    let mut text = format!("not possible: the customer is {}", refusal.status);
+    for blocker in &refusal.blockers {
+        match blocker {
+            Blocker::State => {}
+            Blocker::OpenLoans(count) => text += &format!(" and has {count} open loans"),
+            Blocker::Loans(count) => text += &format!(" and has {count} loans"),
+        }
+    }
+    text
+}
+
+fn not_found() -> Answer {
+    plain(StatusCode::NOT_FOUND, "not_found", "there is no such customer")
+}
+
+fn store(error: &StoreError, request_id: &RequestId) -> Answer {
+    log(error);
+    match error {
+        StoreError::Unavailable(_) => unavailable("the service is not available, try again"),
+        StoreError::Corrupt { .. } | StoreError::Fault(_) => internal(request_id),
+    }
+}
+
+fn unavailable(message: &str) -> Answer {
+    retry(plain(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message), 1)
+}
+
+fn internal(request_id: &RequestId) -> Answer {
+    let message = format!("request id {}", request_id.as_str());
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "internal", &message)
+}
+
+fn plain(status: StatusCode, code: &str, message: &str) -> Answer {
+    let body = serde_json::to_vec(&Body { code, message }).expect("an error body is text");
+    Answer { status: status.as_u16(), headers: vec![("content-type".into(), "application/json".into())], body }
+}
+
+fn retry(mut answer: Answer, seconds: u32) -> Answer {
+    answer.headers.push(("retry-after".into(), seconds.to_string().into()));
+    answer
+}
+
+/// The one place where a fault's whole chain is told.
+fn log(error: &dyn StdError) {
+    let mut chain = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        chain.push_str(": ");
+        chain.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!(error = chain, "operation failed");
+}

@@ -1,0 +1,312 @@
+//! Lists of customers: by page with a total, by cursor, or one customer by its external id.
+//!
+//! Owns the parameters and the envelopes. It must not know how a store finds rows.
+
+use axum::extract::State;
+use axum::response::Response;
+use custodia_domain::ports::{Boundary, CustomerFilter, CustomerQuery, Direction, Selector, SortKey, Window};
+use custodia_domain::registry::{CustomerView, ViewPage};
+use custodia_domain::search::{finds, query_words};
+use custodia_domain::{ExternalId, OfficeId, OrganizationId, Status};
+use http::header::LINK;
+use http::{HeaderValue, Uri};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+
+use super::call::{Call, Read, json_answer};
+use super::error::{Problems, Refused};
+use super::view::CustomerBody;
+use super::{Lms, schema};
+use crate::http::cursor::{CursorKey, Place, Walk, filter_hash};
+use crate::http::idempotency::respond;
+use crate::http::query::Query;
+
+const ROUTE: &str = "/v1/customers";
+const MOST_ROWS: i64 = 100;
+const MOST_SEARCH_CHARACTERS: usize = 256;
+const MOST_SEARCH_WORDS: usize = 16;
+
+/// A page with the number of all that match.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PageBody<'a> {
+    items: Vec<CustomerBody<'a>>,
+    total: u64,
+    page: u64,
+    rows_per_page: u8,
+}
+
+/// A step of a walk.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WalkBody<'a> {
+    items: Vec<CustomerBody<'a>>,
+    rows_per_page: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
+}
+
+/// Which part of a list is wanted.
+enum Part {
+    /// The page of that number, from 1.
+    Page(u64),
+    /// What follows that place, or the beginning.
+    Walk(Option<Boundary>),
+}
+
+/// What a client asks of the list.
+struct Wanted {
+    filter: CustomerFilter,
+    external_id: Option<ExternalId>,
+    filter_hash: [u8; 32],
+    sort: SortKey,
+    direction: Direction,
+    rows: u8,
+    part: Part,
+    /// The query without its cursor, for the link to the next page.
+    others: String,
+}
+
+/// List customers
+///
+/// By page with a total (`page`, `rows`), or by cursor (`after`, `rows`), whose cost does not grow with depth. With
+/// `externalId` at most one customer.
+#[utoipa::path(get, path = "/v1/customers", operation_id = "listCustomers", tag = "Customers",
+    params(schema::ListCustomers),
+    responses((status = 200, description = "A page, or with `after` a step of a walk", body = schema::CustomerList,
+        headers(("Link" = String, description = "The next step of a walk, `rel=\"next\"`; absent on the last one")))))]
+pub(super) async fn list(State(lms): State<Lms>, Read(mut call): Read) -> Result<Response, Refused> {
+    let wanted = Wanted::read(&mut call, &lms.cursors);
+    let uri = call.parts.uri.clone();
+    let (caller, wanted) = call.ready(wanted)?;
+    let found = wanted.find(&lms, caller.organization).await;
+    let found = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
+    Ok(wanted.answer(&lms.cursors, caller.organization, &found, &uri))
+}
+
+impl Wanted {
+    fn read(call: &mut Call, cursors: &CursorKey) -> Option<Self> {
+        let organization = call.principal.organization;
+        let (query, problems) = (&mut call.query, &mut call.problems);
+        let (filter, external_id) = read_filter(query, problems);
+        let filter_hash = hash(&filter, external_id.as_ref());
+        let order = (
+            read_choice(
+                query,
+                problems,
+                "orderBy",
+                sort_of,
+                "must be id, displayName, submittedDate or activationDate",
+            ),
+            read_choice(query, problems, "sortOrder", direction_of, "must be ASC or DESC"),
+        );
+        let rows = read_rows(query, problems);
+        let after = query.take("after").map(str::to_owned);
+        let given_page = query.take("page").is_some();
+        let page = read_number(query, problems, "page", 1);
+        let mut wanted = Self {
+            filter,
+            external_id,
+            filter_hash,
+            sort: order.0.unwrap_or(SortKey::Id),
+            direction: order.1.unwrap_or(Direction::Ascending),
+            rows: rows?,
+            part: Part::Walk(None),
+            others: others(query),
+        };
+        match after {
+            Some(_) if given_page => problems.add("page", "must not be given beside after"),
+            Some(cursor) if cursor.is_empty() => {}
+            Some(cursor) => match cursors.open_place(&wanted.walk(organization), &cursor) {
+                Ok(place) => wanted.continue_at(place, order, problems),
+                Err(error) => problems.add("after", error.to_string()),
+            },
+            None => match page? {
+                page if page < 1 => problems.add("page", "page value too small, must be larger than 0"),
+                page => wanted.part = Part::Page(page.unsigned_abs()),
+            },
+        }
+        Some(wanted)
+    }
+
+    /// Takes up a walk: it keeps its order, and one given beside it has to be the same.
+    fn continue_at(&mut self, place: Place, given: (Option<SortKey>, Option<Direction>), problems: &mut Problems) {
+        const DIFFERS: &str = "differs from the order that the cursor keeps";
+        if given.0.is_some_and(|sort| sort != place.sort) {
+            problems.add("orderBy", DIFFERS);
+        }
+        if given.1.is_some_and(|direction| direction != place.direction) {
+            problems.add("sortOrder", DIFFERS);
+        }
+        self.sort = place.sort;
+        self.direction = place.direction;
+        self.part = Part::Walk(Some(place.boundary));
+    }
+
+    const fn walk(&self, organization: OrganizationId) -> Walk<'_> {
+        Walk { route: ROUTE, organization, filter: self.filter_hash }
+    }
+
+    async fn find(
+        &self,
+        lms: &Lms,
+        organization: OrganizationId,
+    ) -> Result<ViewPage, custodia_domain::ports::StoreError> {
+        if let Some(external_id) = &self.external_id {
+            let found = lms.registry.get(organization, Selector::ExternalId(external_id.clone())).await?;
+            return Ok(self.point(found.filter(|view| meets(view, &self.filter))));
+        }
+        let window = match &self.part {
+            Part::Page(page) => {
+                let offset = (page - 1).saturating_mul(u64::from(self.rows));
+                Window::Page { offset: offset.min(i64::MAX.unsigned_abs()) }
+            }
+            Part::Walk(boundary) => Window::After(boundary.clone()),
+        };
+        let query = CustomerQuery {
+            organization,
+            filter: self.filter.clone(),
+            sort: self.sort,
+            direction: self.direction,
+            window,
+            limit: self.rows,
+        };
+        lms.registry.list(&query).await
+    }
+
+    /// The list of at most one customer.
+    fn point(&self, found: Option<CustomerView>) -> ViewPage {
+        let total = u64::from(found.is_some());
+        let shown = match self.part {
+            Part::Page(page) => page == 1,
+            Part::Walk(_) => true,
+        };
+        ViewPage { views: found.into_iter().filter(|_| shown).collect(), total: Some(total), more: false }
+    }
+
+    fn answer(&self, cursors: &CursorKey, organization: OrganizationId, found: &ViewPage, uri: &Uri) -> Response {
+        let items = found.views.iter().map(CustomerBody::from).collect();
+        let rows_per_page = self.rows;
+        let page = match self.part {
+            Part::Page(page) => page,
+            Part::Walk(_) => {
+                let last = found.views.last().filter(|_| found.more);
+                let next = last.map(|view| {
+                    let boundary = Boundary::after(&view.customer, self.sort);
+                    let place = Place { sort: self.sort, direction: self.direction, boundary };
+                    cursors.seal_place(&self.walk(organization), &place)
+                });
+                let mut response = json(&WalkBody { items, rows_per_page, next: next.as_deref() });
+                if let Some(next) = &next
+                    && let Ok(link) =
+                        HeaderValue::try_from(format!("<{}?{}after={next}>; rel=\"next\"", uri.path(), self.others))
+                {
+                    response.headers_mut().insert(LINK, link);
+                }
+                return response;
+            }
+        };
+        json(&PageBody { items, total: found.total.unwrap_or_default(), page, rows_per_page })
+    }
+}
+
+fn json(body: &impl Serialize) -> Response {
+    respond(json_answer(serde_json::to_vec(body).expect("a list of customers is text and numbers")))
+}
+
+fn read_filter(query: &mut Query, problems: &mut Problems) -> (CustomerFilter, Option<ExternalId>) {
+    let external_id = query
+        .take("externalId")
+        .and_then(|text| ExternalId::parse(text).map_err(|error| problems.add("externalId", error.to_string())).ok());
+    let status = read_choice(query, problems, "status", Status::from_label, "must be Pending, Active or Closed");
+    let office = query.take("officeId").and_then(|text| {
+        let id = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        let office = id.and_then(|id| OfficeId::parse(id).ok());
+        if office.is_none() {
+            problems.add("officeId", "must be a positive integer");
+        }
+        office
+    });
+    let text = query.take("q").unwrap_or_default();
+    let words = query_words(text);
+    if text.chars().count() > MOST_SEARCH_CHARACTERS || words.len() > MOST_SEARCH_WORDS {
+        problems
+            .add("q", format!("must have at most {MOST_SEARCH_CHARACTERS} characters and {MOST_SEARCH_WORDS} words"));
+    }
+    (CustomerFilter { status, office, words }, external_id)
+}
+
+fn read_choice<T>(
+    query: &mut Query,
+    problems: &mut Problems,
+    name: &'static str,
+    choose: impl Fn(&str) -> Option<T>,
+    wanted: &'static str,
+) -> Option<T> {
+    let chosen = choose(query.take(name)?);
+    if chosen.is_none() {
+        problems.add(name, wanted);
+    }
+    chosen
+}
+
+fn read_rows(query: &mut Query, problems: &mut Problems) -> Option<u8> {
+    let rows = read_number(query, problems, "rows", 10)?;
+    let error = if rows > MOST_ROWS {
+        "rows value too large, must be less than 100"
+    } else if rows < 1 {
+        "rows value too small, must be larger than 0"
+    } else {
+        return u8::try_from(rows).ok();
+    };
+    problems.add("page", error);
+    None
+}
+
+/// A whole number; what is none is told under `page`, as everything about paging is.
+fn read_number(query: &mut Query, problems: &mut Problems, name: &'static str, default: i64) -> Option<i64> {
+    let Some(text) = query.take(name) else {
+        return Some(default);
+    };
+    let number = text.parse().ok();
+    if number.is_none() {
+        problems.add("page", format!("page conversion: {name} is not a number"));
+    }
+    number
+}
+
+fn sort_of(name: &str) -> Option<SortKey> {
+    match name {
+        "id" => Some(SortKey::Id),
+        "displayName" => Some(SortKey::DisplayName),
+        "submittedDate" => Some(SortKey::SubmittedDate),
+        "activationDate" => Some(SortKey::ActivationDate),
+        _ => None,
+    }
+}
+
+fn direction_of(name: &str) -> Option<Direction> {
+    match name {
+        "ASC" => Some(Direction::Ascending),
+        "DESC" => Some(Direction::Descending),
+        _ => None,
+    }
+}
+
+fn meets(view: &CustomerView, filter: &CustomerFilter) -> bool {
+    filter.status.is_none_or(|status| status == view.customer.status())
+        && filter.office.is_none_or(|office| office == view.customer.office())
+        && finds(&view.customer, &filter.words)
+}
+
+fn hash(filter: &CustomerFilter, external_id: Option<&ExternalId>) -> [u8; 32] {
+    let office = filter.office.map(|office| office.to_string()).unwrap_or_default();
+    let fixed = [filter.status.map_or("", Status::label), &office, external_id.map_or("", ExternalId::as_str)];
+    filter_hash(fixed.into_iter().chain(filter.words.iter().map(String::as_str)))
+}
+
+fn others(query: &Query) -> String {
+    let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    let others = query.pairs().filter(|(name, _)| *name != "after");
+    others.map(|(name, value)| format!("{}={}&", encode(name), encode(value))).collect()
+}

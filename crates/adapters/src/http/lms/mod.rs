@@ -1,0 +1,65 @@
+//! The `lms` dialect: the loan-management partner and back-office API under `/v1`.
+//!
+//! Owns its routes, bodies, answers, error shape and documentation. It must not know another dialect, nor how anything is
+//! stored: it speaks to the use cases alone.
+
+mod call;
+mod customers;
+mod document;
+mod error;
+mod fields;
+mod forms;
+mod list;
+mod selector;
+mod token;
+mod view;
+
+pub mod schema;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::routing::{get, post};
+use custodia_domain::registry::Registry;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::Authenticator;
+use super::cursor::CursorKey;
+
+/// What the dialect's handlers work with.
+#[derive(Clone)]
+pub struct Lms {
+    registry: Registry,
+    authenticator: Arc<dyn Authenticator>,
+    cursors: CursorKey,
+}
+
+impl Lms {
+    /// The dialect over those use cases and credentials; `cursors` is the deployment's key.
+    #[must_use]
+    pub fn new(registry: Registry, authenticator: Arc<dyn Authenticator>, cursors: CursorKey) -> Self {
+        Self { registry, authenticator, cursors }
+    }
+}
+
+/// The routes of the dialect with their documentation. It sets no fallback: [`wrap`](super::wrap) does, once for all.
+pub fn router(lms: Lms) -> OpenApiRouter {
+    let by_external_id = "/v1/customers/external/{customer_external_id}";
+    let mut router = OpenApiRouter::with_openapi(document::base())
+        .routes(routes!(customers::create, list::list))
+        .routes(routes!(customers::get, customers::put, customers::delete))
+        .routes(routes!(customers::activate))
+        .routes(routes!(customers::close))
+        .routes(routes!(token::token))
+        .routes(routes!(token::jwks))
+        // The same handlers under the other prefix; the document's copies of them are made by `complete`.
+        .route(by_external_id, get(customers::get).put(customers::put).delete(customers::delete))
+        .route(&format!("{by_external_id}/activate"), post(customers::activate))
+        .route(&format!("{by_external_id}/close"), post(customers::close))
+        .with_state(lms);
+    document::complete(router.get_openapi_mut());
+    router
+}

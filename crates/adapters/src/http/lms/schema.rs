@@ -1,0 +1,395 @@
+//! The documented forms of this dialect's bodies and parameters, for the OpenAPI document alone.
+//!
+//! Owns words, limits and examples. It must not be used to read or write anything: the tests compare it with what is.
+
+use serde::Serialize;
+use serde_json::json;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+/// A customer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "id": "42", "accountNo": "000000042", "externalId": "ext-ada-001", "status": "Active", "active": true,
+    "officeId": "1", "officeName": "Head Office", "firstname": "Ada", "lastname": "Lovelace",
+    "displayName": "Ada Lovelace", "mobileNo": "+255700000000", "emailAddress": "ada@example.com",
+    "activationDate": "2026-05-22", "submittedDate": "2026-05-22", "version": 1}))]
+#[serde(deny_unknown_fields)]
+pub struct Customer {
+    /// The id: opaque, unique within the organization.
+    #[schema(min_length = 1)]
+    pub id: String,
+    /// The account number given at creation: the id, zero-padded to 9 digits.
+    #[schema(pattern = "^[0-9]{9,}$")]
+    pub account_no: String,
+    /// The caller's own id of the customer.
+    #[schema(nullable = false, min_length = 1, max_length = 128)]
+    pub external_id: Option<String>,
+    /// Where the customer stands.
+    pub status: CustomerStatus,
+    /// Whether the customer is Active and can hold loans.
+    pub active: bool,
+    /// The id of the office (branch) the customer belongs to.
+    pub office_id: String,
+    /// The name of that office.
+    pub office_name: String,
+    /// The first name.
+    #[schema(nullable = false)]
+    pub firstname: Option<String>,
+    /// The middle name.
+    #[schema(nullable = false)]
+    pub middlename: Option<String>,
+    /// The last name.
+    #[schema(nullable = false)]
+    pub lastname: Option<String>,
+    /// The whole name, or its parts joined by one space.
+    pub display_name: String,
+    /// The contact number.
+    #[schema(nullable = false)]
+    pub mobile_no: Option<String>,
+    /// The e-mail address.
+    #[schema(nullable = false)]
+    pub email_address: Option<String>,
+    /// The date of birth.
+    #[schema(nullable = false, format = Date)]
+    pub date_of_birth: Option<String>,
+    /// Since when the customer is or was Active; absent before.
+    #[schema(nullable = false, format = Date)]
+    pub activation_date: Option<String>,
+    /// When the customer applied.
+    #[schema(format = Date)]
+    pub submitted_date: String,
+    /// 1 person, 2 entity.
+    #[schema(nullable = false, pattern = "^[12]$")]
+    pub client_type_id: Option<String>,
+    /// The code of the legal form.
+    #[schema(nullable = false)]
+    pub legal_form_id: Option<String>,
+    /// The code for gender.
+    #[schema(nullable = false)]
+    pub gender_id: Option<String>,
+    /// When the customer was closed; absent before.
+    #[schema(nullable = false, format = Date)]
+    pub closure_date: Option<String>,
+    /// Why the customer was closed; absent before.
+    #[schema(nullable = false)]
+    pub closure_reason_id: Option<String>,
+    /// How many changes the record has had; also its `ETag`.
+    #[schema(minimum = 1)]
+    pub version: i64,
+}
+
+/// The label of a status.
+#[derive(Serialize, ToSchema)]
+pub enum CustomerStatus {
+    /// Applied, not yet active.
+    Pending,
+    /// May hold loans.
+    Active,
+    /// Ended for good.
+    Closed,
+}
+
+/// A code, as an integer or its decimal form in a string.
+#[derive(Serialize)]
+pub struct Code(pub i64);
+
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let integer = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^0*[1-9][0-9]{0,17}$"));
+        OneOfBuilder::new()
+            .description(Some("A code, as an integer or its decimal form in a string."))
+            .item(integer)
+            .item(text)
+            .into()
+    }
+}
+
+impl ToSchema for Code {}
+
+/// 1 for a person, 2 for an entity; as an integer or in a string.
+#[derive(Serialize)]
+pub struct ClientTypeCode(pub i64);
+
+impl PartialSchema for ClientTypeCode {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .description(Some("1 for a person, 2 for an entity; as an integer or in a string."))
+            .enum_values(Some([json!(1), json!(2), json!("1"), json!("2")]))
+            .into()
+    }
+}
+
+impl ToSchema for ClientTypeCode {}
+
+/// Either form of a new customer; they are told apart by the body having any member but `externalId`.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum CreateCustomer {
+    /// Active from today, named after its external id.
+    Partner(CreatePartnerCustomer),
+    /// With everything that is known.
+    Full(CreateFullCustomer),
+}
+
+/// The partner form of a new customer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreatePartnerCustomer {
+    /// The caller's own id of the customer, unique within the organization.
+    #[schema(min_length = 1, max_length = 128)]
+    pub external_id: String,
+}
+
+/// The full form of a new customer. `firstname` and `lastname`, or `fullname`; an explicit `null` is an absent member.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateFullCustomer {
+    /// The office the customer belongs to.
+    pub office_id: Code,
+    /// The first name.
+    #[schema(min_length = 1, max_length = 100)]
+    pub firstname: Option<String>,
+    /// The middle name.
+    #[schema(min_length = 1, max_length = 100)]
+    pub middlename: Option<String>,
+    /// The last name.
+    #[schema(min_length = 1, max_length = 100)]
+    pub lastname: Option<String>,
+    /// The whole name, instead of its parts.
+    #[schema(min_length = 1, max_length = 200)]
+    pub fullname: Option<String>,
+    /// The contact number.
+    #[schema(min_length = 1, max_length = 50)]
+    pub mobile_no: Option<String>,
+    /// The e-mail address.
+    #[schema(format = Email, max_length = 254)]
+    pub email_address: Option<String>,
+    /// The caller's own id of the customer, unique within the organization.
+    #[schema(min_length = 1, max_length = 128)]
+    pub external_id: Option<String>,
+    /// The code for gender.
+    pub gender_id: Option<Code>,
+    /// 1 person, 2 entity.
+    pub client_type_id: Option<ClientTypeCode>,
+    /// The code of the legal form.
+    pub legal_form_id: Option<Code>,
+    /// The date of birth; not in the future.
+    #[schema(format = Date)]
+    pub date_of_birth: Option<String>,
+    /// Whether the customer is Active at once.
+    pub active: bool,
+    /// Since when; required when `active` is true, refused when it is false. Not in the future, not before the
+    /// submission.
+    #[schema(format = Date)]
+    pub activation_date: Option<String>,
+    /// When the customer applied. Default: today, or the activation date where that is earlier.
+    #[schema(format = Date)]
+    pub submitted_date: Option<String>,
+}
+
+/// A change of details: at least one member. What is left out stays as it is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(min_properties = 1)]
+pub struct UpdateCustomer {
+    /// A new external id.
+    #[schema(nullable = false, min_length = 1, max_length = 128)]
+    pub external_id: Option<String>,
+    /// The first name.
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
+    pub firstname: Option<String>,
+    /// The middle name; `null` clears it.
+    #[schema(min_length = 1, max_length = 100)]
+    pub middlename: Option<String>,
+    /// The last name.
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
+    pub lastname: Option<String>,
+    /// The whole name; it replaces the parts.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    pub fullname: Option<String>,
+    /// The contact number; `null` clears it.
+    #[schema(min_length = 1, max_length = 50)]
+    pub mobile_no: Option<String>,
+    /// The e-mail address; `null` clears it.
+    #[schema(format = Email, max_length = 254)]
+    pub email_address: Option<String>,
+    /// The date of birth, not in the future; `null` clears it.
+    #[schema(format = Date)]
+    pub date_of_birth: Option<String>,
+}
+
+/// An activation.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActivateCustomer {
+    /// Since when: not before the submission, not in the future.
+    #[schema(format = Date)]
+    pub activation_date: String,
+}
+
+/// A closure.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CloseCustomer {
+    /// When: not before the activation; a date in the future takes effect at once.
+    #[schema(format = Date)]
+    pub closure_date: String,
+    /// Why: one of the organization's reasons, where it has listed any.
+    pub closure_reason_id: Code,
+}
+
+/// The parameters of the list.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct ListCustomers {
+    /// The page, from 1. Not beside `after`.
+    #[param(minimum = 1, default = 1)]
+    pub page: Option<i64>,
+    /// The most rows of a page.
+    #[param(minimum = 1, maximum = 100, default = 10)]
+    pub rows: Option<i64>,
+    /// By what the rows are ordered; ties are broken by id, in the same direction.
+    pub order_by: Option<CustomerOrder>,
+    /// Upwards (default) or downwards.
+    pub sort_order: Option<SortOrder>,
+    /// The one customer with that external id, or none.
+    #[param(min_length = 1, max_length = 128)]
+    pub external_id: Option<String>,
+    /// Of that status alone.
+    pub status: Option<CustomerStatus>,
+    /// Of that office alone.
+    #[param(minimum = 1)]
+    pub office_id: Option<i64>,
+    /// Every word of it is the beginning of a word of the display name, or of the mobile number, the e-mail address or the
+    /// account number; case and accents do not count. At most 16 words.
+    #[param(max_length = 256)]
+    pub q: Option<String>,
+    /// Walks by cursor: empty to begin, then each `next`. The order and the filters of a walk do not change.
+    pub after: Option<String>,
+}
+
+/// By what a list is ordered.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CustomerOrder {
+    /// The id.
+    Id,
+    /// The display name, without regard to case and accents.
+    DisplayName,
+    /// The submission date.
+    SubmittedDate,
+    /// The activation date; customers without one come last.
+    ActivationDate,
+}
+
+/// In which direction a list is ordered.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SortOrder {
+    /// Smallest first.
+    Asc,
+    /// Greatest first.
+    Desc,
+}
+
+/// What a list answers.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum CustomerList {
+    /// Without `after`.
+    Page(CustomerPage),
+    /// With `after`.
+    Walk(CustomerWalk),
+}
+
+/// A page of customers.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CustomerPage {
+    /// The rows; none past the end.
+    #[schema(max_items = 100)]
+    pub items: Vec<Customer>,
+    /// How many match in all.
+    #[schema(minimum = 0)]
+    pub total: i64,
+    /// The page that was asked for.
+    #[schema(minimum = 1)]
+    pub page: i64,
+    /// The most rows of a page.
+    #[schema(minimum = 1, maximum = 100)]
+    pub rows_per_page: i64,
+}
+
+/// A step of a walk over customers.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CustomerWalk {
+    /// The rows.
+    #[schema(max_items = 100)]
+    pub items: Vec<Customer>,
+    /// The most rows of a step.
+    #[schema(minimum = 1, maximum = 100)]
+    pub rows_per_page: i64,
+    /// The cursor of the next step; absent on the last one.
+    #[schema(nullable = false)]
+    pub next: Option<String>,
+}
+
+/// A bearer token.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// The JWT, to be sent as `Authorization: Bearer <token>`.
+    pub token: String,
+}
+
+/// A JSON Web Key Set (RFC 7517).
+#[derive(Serialize, ToSchema)]
+pub struct KeySet {
+    /// The public keys.
+    #[schema(value_type = Vec<Object>)]
+    pub keys: Vec<serde_json::Value>,
+}
+
+/// What went wrong.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"code": "invalid_argument",
+    "message": "[{\"field\":\"officeId\",\"error\":\"required\"}]"}))]
+pub struct Error {
+    /// The kind.
+    pub code: ErrorCode,
+    /// For `invalid_argument` a JSON array in a string, one `{"field","error"}` for each problem; else a text for people.
+    pub message: String,
+}
+
+/// The kinds of errors.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// 400, 413, 415: something in the request is wrong.
+    InvalidArgument,
+    /// 400, 412: the request does not fit the present state.
+    FailedPrecondition,
+    /// 401.
+    Unauthenticated,
+    /// 403.
+    PermissionDenied,
+    /// 404.
+    NotFound,
+    /// 405.
+    Unimplemented,
+    /// 409.
+    Aborted,
+    /// 429.
+    ResourceExhausted,
+    /// 500.
+    Internal,
+    /// 503.
+    Unavailable,
+}

@@ -1,0 +1,207 @@
+//! The dialect through its router, over the memory store and a clock that stands still. Owns the kit of these tests.
+
+mod addressing;
+mod create;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use custodia_domain::ports::{CustomerStore, Directory, Scope, StoreError};
+use custodia_domain::registry::Registry;
+use custodia_domain::{Actor, OfficeName, OrganizationId, Timestamp};
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::{Lms, router};
+use crate::clock::FixedClock;
+use crate::http::auth::{AuthError, Authenticator, Principal};
+use crate::http::cursor::CursorKey;
+use crate::http::{HttpLimits, wrap};
+use crate::ids::BlockIds;
+use crate::memory::MemoryStore;
+
+/// Knows the credentials that the tests use by what they are for.
+struct KnownCredentials;
+
+#[async_trait]
+impl Authenticator for KnownCredentials {
+    async fn bearer(&self, token: &str) -> Result<Principal, AuthError> {
+        let (organization, scope) = match token {
+            "write" | "second" => (1, Scope::Write),
+            "read" => (1, Scope::Read),
+            "foreign" => (2, Scope::Write),
+            "throttled" => return Err(AuthError::Throttled { retry_after: 7 }),
+            "away" => return Err(AuthError::Unavailable(StoreError::Unavailable("secret cause".into()))),
+            _ => return Err(AuthError::Unauthenticated),
+        };
+        Ok(Principal {
+            organization: OrganizationId::parse(organization).unwrap(),
+            actor: Actor::new(token),
+            scope,
+            credential: token.into(),
+        })
+    }
+
+    async fn api_key(&self, _: &str) -> Result<Principal, AuthError> {
+        Err(AuthError::Unauthenticated)
+    }
+
+    async fn password(&self, email: &str, password: &str, _: IpAddr) -> Result<String, AuthError> {
+        match (email, password) {
+            ("ada@example.com", "s:ecret") => Ok("a.b.c".into()),
+            ("busy@example.com", _) => Err(AuthError::Throttled { retry_after: 60 }),
+            _ => Err(AuthError::Unauthenticated),
+        }
+    }
+
+    fn jwks(&self) -> String {
+        r#"{"keys":[{"kid":"1"}]}"#.into()
+    }
+}
+
+/// The dialect with two organizations; the first has the offices 1 `Head Office` and 2 `Coast`. Today is 2026-05-25.
+struct Kit {
+    app: Router,
+    store: Arc<MemoryStore>,
+}
+
+impl Kit {
+    async fn new() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let at = Timestamp::parse("2026-05-25T09:30:00Z").unwrap();
+        for name in ["First", "Second"] {
+            store.add_organization(name, at).await.unwrap();
+        }
+        store.add_office(OrganizationId::FIRST, &OfficeName::parse("Coast").unwrap(), at).await.unwrap();
+        let app = Self::over(store.clone(), store.clone());
+        Self { app, store }
+    }
+
+    fn over(customers: Arc<dyn CustomerStore>, directory: Arc<dyn Directory>) -> Router {
+        let clock = Arc::new(FixedClock::at(Timestamp::parse("2026-05-25T09:30:00Z").unwrap()));
+        let ids = Arc::new(BlockIds::new(customers.clone()));
+        let registry = Registry::new(customers, directory, clock, ids);
+        let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]));
+        wrap(router(lms).into(), &HttpLimits::default())
+    }
+
+    async fn send(&self, request: Request<Body>) -> Reply {
+        Reply::of(self.app.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// Sends with the credential that may write, the given headers, and a body where there is one.
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        self.send(request(method, path, headers, body)).await
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, &[], "").await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Reply {
+        self.ask("POST", path, &[], body).await
+    }
+
+    async fn put(&self, path: &str, body: &str) -> Reply {
+        self.ask("PUT", path, &[], body).await
+    }
+
+    /// Creates a customer by the partner form.
+    async fn partner(&self, external_id: &str) -> Value {
+        let body = serde_json::json!({ "externalId": external_id }).to_string();
+        self.post("/v1/customers", &body).await.ok()
+    }
+
+    /// Creates the Pending customer Ada Lovelace, who applied on 2026-05-20, with the external id `ada`.
+    async fn pending(&self) -> Value {
+        let body = r#"{"officeId":1,"firstname":"Ada","lastname":"Lovelace","externalId":"ada","active":false,
+            "submittedDate":"2026-05-20"}"#;
+        self.post("/v1/customers", body).await.ok()
+    }
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    let named = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
+    if !named("authorization") {
+        request = request.header("Authorization", "Bearer write");
+    }
+    if !body.is_empty() && !named("content-type") {
+        request = request.header("Content-Type", "application/json");
+    }
+    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+/// A whole answer.
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Reply {
+    async fn of(response: axum::response::Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Self { status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    #[track_caller]
+    fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self.json()
+    }
+
+    /// The code of an error with that status.
+    #[track_caller]
+    fn code(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text);
+        let body = self.json();
+        let members: Vec<_> = body.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["code", "message"]);
+        body["code"].as_str().unwrap().to_owned()
+    }
+
+    /// The entries of a 400, as `field: error`, sorted.
+    #[track_caller]
+    fn problems(&self) -> Vec<String> {
+        assert_eq!(self.code(400), "invalid_argument");
+        let entries: Value = serde_json::from_str(self.json()["message"].as_str().unwrap()).unwrap();
+        let mut problems: Vec<String> = entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| {
+                assert_eq!(entry.as_object().unwrap().len(), 2);
+                format!("{}: {}", entry["field"].as_str().unwrap(), entry["error"].as_str().unwrap())
+            })
+            .collect();
+        problems.sort();
+        problems
+    }
+
+    /// The fields of a 400, sorted.
+    #[track_caller]
+    fn fields(&self) -> Vec<String> {
+        self.problems().iter().map(|problem| problem.split(": ").next().unwrap().to_owned()).collect()
+    }
+}
