@@ -7,6 +7,7 @@ pub mod http;
 pub mod identity;
 pub mod ids;
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 pub mod tokens;
 

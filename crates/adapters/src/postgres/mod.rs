@@ -1,0 +1,378 @@
+//! The ports of the domain on PostgreSQL. Owns the schema in `migrations/postgres` and every statement on it; must not
+//! know HTTP or any other store.
+//!
+//! Every call runs in a task of its own, which a caller that goes away cannot cut short: a statement that was sent is
+//! always read to its end, and no session is left within a transaction. [`PostgresStore::close`] waits for them.
+
+mod columns;
+mod commit;
+mod credentials;
+mod customers;
+mod directory;
+mod events;
+mod fault;
+mod migrate;
+mod pool;
+mod statements;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use custodia_domain::ports::{
+    AddError, ApiKey, CommitError, Committed, Counter, CredentialStore, CustomerKey, CustomerPage, CustomerQuery,
+    CustomerStore, Directory, EventQuery, Offices, PartnerAccount, RecordedEvent, Scope, StoreError,
+};
+use custodia_domain::{
+    ClosureReasonId, Customer, CustomerId, OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey, Timestamp, Unit,
+    Version,
+};
+use futures::future::BoxFuture;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool};
+use tokio_util::task::TaskTracker;
+use tracing::instrument;
+
+pub use migrate::MigrateError;
+pub use pool::{ConnectError, PostgresOptions};
+
+use customers::ReadFailure;
+use fault::{Failure, pause};
+
+/// How long [`CustomerStore::check`] waits for an answer.
+const CHECK: Duration = Duration::from_secs(1);
+/// How often a read is tried, each time on another connection.
+const READS: u32 = 4;
+
+const RESERVE: &str = "
+    update organizations o set next_customer_id = o.next_customer_id + $2
+    where o.id = $1
+    returning o.next_customer_id - $2";
+
+const RELEASE: &str = "
+    update organizations o set next_customer_id = $2
+    where o.id = $1 and o.next_customer_id = $3";
+
+const IS_WRITABLE: &str =
+    "select not pg_is_in_recovery() and current_setting('default_transaction_read_only') = 'off'";
+
+/// Keeps everything in a PostgreSQL database.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    pool: PgPool,
+    connect: PgConnectOptions,
+    tasks: TaskTracker,
+}
+
+impl PostgresStore {
+    /// Opens the database of that URL and asks it one thing. The schema is left as it is; see
+    /// [`PostgresStore::migrate`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what is wrong with the URL, the server or the database, and never shows the password.
+    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, ConnectError> {
+        let connect = pool::parse(url)?;
+        pool::probe(&connect, options.acquire_timeout).await?;
+        Ok(Self { pool: pool::pool(connect.clone(), &options), connect, tasks: TaskTracker::new() })
+    }
+
+    /// Brings the schema to the version that this program knows. Safe when several programs do it at once.
+    ///
+    /// # Errors
+    /// [`MigrateError::Newer`] for a database that a newer program has migrated; see the others.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        migrate::run(&self.connect).await
+    }
+
+    /// Checks that the schema is at the version that this program knows, and changes nothing.
+    ///
+    /// # Errors
+    /// [`MigrateError::Older`] or [`MigrateError::Newer`] where it is not.
+    pub async fn verify_schema(&self) -> Result<(), MigrateError> {
+        migrate::verify(&self.pool).await
+    }
+
+    /// Finishes every call that has begun, and closes the connections. No call may follow.
+    pub async fn close(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.pool.close().await;
+    }
+
+    /// Runs work to its end in a task of its own.
+    async fn detached<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Failure> {
+        self.tasks.spawn(work).await.map_err(|_| Failure::fault("a task of the store panicked"))
+    }
+
+    /// Does something that may be done twice: again on another connection, where one broke.
+    async fn read<Q, T, W>(&self, query: Q, work: W) -> Result<T, StoreError>
+    where
+        Q: Send + Sync + 'static,
+        T: Send + 'static,
+        W: for<'s> Fn(&'s mut PgConnection, &'s Q) -> BoxFuture<'s, Result<T, ReadFailure>> + Send + Sync + 'static,
+    {
+        let pool = self.pool.clone();
+        let read = self.detached(async move {
+            let mut attempt = 0;
+            loop {
+                match on_session(&pool, &query, &work).await {
+                    Err(ReadFailure::Failed(failure)) if failure.may_pass() && attempt + 1 < READS => {
+                        pause(attempt).await;
+                        attempt += 1;
+                    }
+                    outcome => return outcome,
+                }
+            }
+        });
+        read.await.map_err(StoreError::from)?.map_err(StoreError::from)
+    }
+
+    /// Does something once.
+    async fn write<Q, T, E, W>(&self, values: Q, work: W) -> Result<T, E>
+    where
+        Q: Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        W: for<'s> Fn(&'s mut PgConnection, &'s Q) -> BoxFuture<'s, Result<T, E>> + Send + Sync + 'static,
+    {
+        let pool = self.pool.clone();
+        let written = self.detached(async move {
+            let mut session = pool.acquire().await.map_err(|error| E::from(Failure::from(error).into()))?;
+            work(&mut session, &values).await
+        });
+        written.await.map_err(|failure| E::from(failure.into()))?
+    }
+}
+
+/// Reads on a connection of the pool, and closes it where it is not to be used again.
+async fn on_session<Q, T, W>(pool: &PgPool, query: &Q, work: &W) -> Result<T, ReadFailure>
+where
+    W: for<'s> Fn(&'s mut PgConnection, &'s Q) -> BoxFuture<'s, Result<T, ReadFailure>>,
+{
+    let mut session = pool.acquire().await?;
+    let outcome = work(&mut session, query).await;
+    if let Err(ReadFailure::Failed(failure)) = &outcome
+        && failure.spoils_session()
+    {
+        session.close_on_drop();
+    }
+    outcome
+}
+
+#[async_trait]
+impl CustomerStore for PostgresStore {
+    #[instrument(name = "store.find", skip_all, fields(keys = keys.len()))]
+    async fn find(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Customer>>, StoreError> {
+        self.read(keys.to_vec(), |session, keys| Box::pin(customers::find(session, keys))).await
+    }
+
+    #[instrument(name = "store.list", skip_all)]
+    async fn list(&self, query: &CustomerQuery) -> Result<CustomerPage, StoreError> {
+        self.read(query.clone(), |session, query| Box::pin(customers::list(session, query))).await
+    }
+
+    #[instrument(name = "store.commit", skip_all, fields(units = units.len()))]
+    async fn commit(&self, units: Vec<Unit>) -> Vec<Result<Committed, CommitError>> {
+        let count = units.len();
+        let pool = self.pool.clone();
+        let verdicts = self.detached(async move { commit::commit(&pool, units).await }).await;
+        // What a task had done before it panicked, nobody knows.
+        verdicts.unwrap_or_else(|failure| {
+            (0..count).map(|_| Err(CommitError::Unknown(failure.clone().cause()))).collect()
+        })
+    }
+
+    #[instrument(name = "store.receipts", skip_all, fields(keys = keys.len()))]
+    async fn receipts(
+        &self,
+        organization: OrganizationId,
+        keys: &[ReceiptKey],
+    ) -> Result<Vec<Option<Receipt>>, StoreError> {
+        self.read((organization, keys.to_vec()), |session, (organization, keys)| {
+            Box::pin(events::receipts(session, *organization, keys))
+        })
+        .await
+    }
+
+    #[instrument(name = "store.purge_receipts", skip_all)]
+    async fn purge_receipts(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.write((before, limit), |session, (before, limit)| {
+            Box::pin(async { Ok(events::purge(session, *before, *limit).await?) })
+        })
+        .await
+    }
+
+    #[instrument(name = "store.events", skip_all)]
+    async fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read(query.clone(), |session, query| Box::pin(events::events(session, query))).await
+    }
+
+    #[instrument(name = "store.history", skip_all)]
+    async fn history(
+        &self,
+        organization: OrganizationId,
+        customer: CustomerId,
+        before: Option<Version>,
+        limit: u16,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read((organization, customer, before, limit), |session, (organization, customer, before, limit)| {
+            Box::pin(events::history(session, *organization, *customer, *before, *limit))
+        })
+        .await
+    }
+
+    /// Numbers that a broken connection took along are lost, which is harmless: hence it may be done twice.
+    #[instrument(name = "store.reserve", skip_all)]
+    async fn reserve(
+        &self,
+        organization: OrganizationId,
+        counter: Counter,
+        count: u32,
+    ) -> Result<Option<i64>, StoreError> {
+        let Counter::Customers = counter;
+        self.read((organization, count), |session, (organization, count)| {
+            let statement = sqlx::query_scalar(RESERVE).bind(organization.get()).bind(i64::from(*count));
+            Box::pin(async { Ok(statement.fetch_optional(session).await?) })
+        })
+        .await
+    }
+
+    /// Done once only: a repetition could meet the same number again after others had reserved up to it, and give
+    /// theirs back.
+    #[instrument(name = "store.release", skip_all)]
+    async fn release(
+        &self,
+        organization: OrganizationId,
+        counter: Counter,
+        first: i64,
+        next: i64,
+    ) -> Result<(), StoreError> {
+        let Counter::Customers = counter;
+        self.write((organization, first, next), |session, (organization, first, next)| {
+            let statement = sqlx::query(RELEASE).bind(organization.get()).bind(*first).bind(*next);
+            Box::pin(async { statement.execute(session).await.map(drop).map_err(directory::stored) })
+        })
+        .await
+    }
+
+    #[instrument(name = "store.check", skip_all)]
+    async fn check(&self) -> Result<(), StoreError> {
+        let asked = self.read((), |session, ()| {
+            Box::pin(async { Ok(sqlx::query_scalar::<_, bool>(IS_WRITABLE).fetch_one(session).await?) })
+        });
+        match tokio::time::timeout(CHECK, asked).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Failure::unavailable("the database is read-only").into()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Failure::unavailable("the database does not answer in time").into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Directory for PostgresStore {
+    async fn add_organization(&self, name: &str, at: Timestamp) -> Result<OrganizationId, StoreError> {
+        self.write((name.to_owned(), at), |session, (name, at)| {
+            Box::pin(directory::add_organization(session, name, *at))
+        })
+        .await
+    }
+
+    async fn organizations(&self) -> Result<Vec<(OrganizationId, String)>, StoreError> {
+        self.read((), |session, ()| Box::pin(directory::organizations(session))).await
+    }
+
+    async fn add_office(
+        &self,
+        organization: OrganizationId,
+        name: &OfficeName,
+        at: Timestamp,
+    ) -> Result<OfficeId, AddError> {
+        self.write((organization, name.clone(), at), |session, (organization, name, at)| {
+            Box::pin(directory::add_office(session, *organization, name, *at))
+        })
+        .await
+    }
+
+    async fn offices(&self, organization: OrganizationId) -> Result<Option<Offices>, StoreError> {
+        self.read(organization, |session, organization| Box::pin(directory::offices(session, *organization))).await
+    }
+
+    async fn set_default_office(&self, organization: OrganizationId, office: OfficeId) -> Result<bool, StoreError> {
+        self.write((organization, office), |session, (organization, office)| {
+            Box::pin(async { Ok(directory::set_default_office(session, *organization, *office).await?) })
+        })
+        .await
+    }
+
+    async fn add_closure_reason(
+        &self,
+        organization: OrganizationId,
+        reason: ClosureReasonId,
+        label: &str,
+        at: Timestamp,
+    ) -> Result<(), AddError> {
+        self.write((organization, reason, label.to_owned(), at), |session, (organization, reason, label, at)| {
+            Box::pin(directory::add_closure_reason(session, *organization, *reason, label, *at))
+        })
+        .await
+    }
+
+    async fn closure_reasons(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<Vec<(ClosureReasonId, String)>, StoreError> {
+        self.read(organization, |session, organization| Box::pin(directory::closure_reasons(session, *organization)))
+            .await
+    }
+}
+
+#[async_trait]
+impl CredentialStore for PostgresStore {
+    async fn add_api_key(
+        &self,
+        organization: OrganizationId,
+        name: &str,
+        hash: [u8; 32],
+        scope: Scope,
+        at: Timestamp,
+    ) -> Result<i64, AddError> {
+        self.write((organization, name.to_owned(), hash, scope, at), |session, (organization, name, hash, scope, at)| {
+            Box::pin(credentials::add_api_key(session, *organization, name, *hash, *scope, *at))
+        })
+        .await
+    }
+
+    async fn api_keys(&self, hashes: &[[u8; 32]]) -> Result<Vec<Option<ApiKey>>, StoreError> {
+        self.read(hashes.to_vec(), |session, hashes| Box::pin(credentials::api_keys(session, hashes))).await
+    }
+
+    async fn list_api_keys(&self, organization: OrganizationId) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(organization, |session, organization| Box::pin(credentials::list_api_keys(session, *organization)))
+            .await
+    }
+
+    async fn revoke_api_key(&self, organization: OrganizationId, id: i64, at: Timestamp) -> Result<bool, StoreError> {
+        self.write((organization, id, at), |session, (organization, id, at)| {
+            Box::pin(async { Ok(credentials::revoke_api_key(session, *organization, *id, *at).await?) })
+        })
+        .await
+    }
+
+    async fn add_account(
+        &self,
+        organization: OrganizationId,
+        email: &str,
+        password_hash: &str,
+        at: Timestamp,
+    ) -> Result<i64, AddError> {
+        let values = (organization, email.to_owned(), password_hash.to_owned(), at);
+        self.write(values, |session, (organization, email, password_hash, at)| {
+            Box::pin(credentials::add_account(session, *organization, email, password_hash, *at))
+        })
+        .await
+    }
+
+    async fn account(&self, email: &str) -> Result<Option<PartnerAccount>, StoreError> {
+        self.read(email.to_owned(), |session, email| Box::pin(credentials::account(session, email))).await
+    }
+}
