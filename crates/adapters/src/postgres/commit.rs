@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use custodia_domain::ports::{CommitError, Committed, StoreError};
-use custodia_domain::{CustomerChange, CustomerId, ExternalId, Field, OrganizationId, Receipt, ReceiptKey, Unit, Value};
+use custodia_domain::{
+    CustomerChange, CustomerId, ExternalId, Field, OrganizationId, Receipt, ReceiptKey, Unit, Value,
+};
 use futures::StreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgPool, Postgres};
@@ -129,9 +131,8 @@ impl Wave {
                 answers.give(place, Ok(Committed { last_sequence: None }));
                 continue;
             }
-            let foreign = |change: &CustomerChange| {
-                change.after().is_some_and(|after| after.organization() != unit.organization)
-            };
+            let foreign =
+                |change: &CustomerChange| change.after().is_some_and(|after| after.organization() != unit.organization);
             if unit.customers.iter().any(foreign) {
                 let fault = Failure::fault("a customer of another organization than its unit");
                 answers.give(place, Err(fault.into()));
@@ -378,9 +379,8 @@ impl Lane<'_> {
             return Ok(Err(no_organization(unit)));
         }
         // Under the lock nothing changes between the judgement and the commit.
-        let findings = statements::judge(&mut transaction, self.organization, &[unit])
-            .await
-            .map_err(Failure::before_commit)?;
+        let findings =
+            statements::judge(&mut transaction, self.organization, &[unit]).await.map_err(Failure::before_commit)?;
         if let Some(refusal) = refusal(unit, findings.first().map_or(&[], Vec::as_slice)) {
             transaction.rollback().await.map_err(early)?;
             return Ok(Err(refusal));

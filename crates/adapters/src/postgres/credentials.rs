@@ -146,12 +146,8 @@ pub(super) async fn revoke_api_key(
     id: i64,
     at: Timestamp,
 ) -> Result<bool, Failure> {
-    let done = sqlx::query(REVOKE_API_KEY)
-        .bind(organization.get())
-        .bind(id)
-        .bind(SqlInstant(at))
-        .execute(session)
-        .await?;
+    let done =
+        sqlx::query(REVOKE_API_KEY).bind(organization.get()).bind(id).bind(SqlInstant(at)).execute(session).await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -157,8 +157,7 @@ async fn count(session: &mut PgConnection, query: &CustomerQuery) -> Result<i64,
     let mut conditions = Conditions::of(query.organization, &query.filter);
     let sql = format!("select {}", conditions.total(&query.filter));
     let arguments = std::mem::take(&mut conditions.arguments);
-    let counted: Option<i64> =
-        sqlx::query_scalar_with(AssertSqlSafe(sql), arguments).fetch_one(&mut *session).await?;
+    let counted: Option<i64> = sqlx::query_scalar_with(AssertSqlSafe(sql), arguments).fetch_one(&mut *session).await?;
     Ok(counted.unwrap_or(0))
 }
 

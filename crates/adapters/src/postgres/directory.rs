@@ -146,8 +146,7 @@ pub(super) async fn set_default_office(
     organization: OrganizationId,
     office: OfficeId,
 ) -> Result<bool, Failure> {
-    let done =
-        sqlx::query(SET_DEFAULT_OFFICE).bind(organization.get()).bind(office.get()).execute(session).await?;
+    let done = sqlx::query(SET_DEFAULT_OFFICE).bind(organization.get()).bind(office.get()).execute(session).await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -49,10 +49,7 @@ const PURGE: &str = "
         and r.at < $2";
 
 /// The events that match, oldest first.
-pub(super) async fn events(
-    session: &mut PgConnection,
-    query: &EventQuery,
-) -> Result<Vec<RecordedEvent>, ReadFailure> {
+pub(super) async fn events(session: &mut PgConnection, query: &EventQuery) -> Result<Vec<RecordedEvent>, ReadFailure> {
     let (sql, arguments) = statement(query);
     let rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(session).await?;
     rows.iter().take(usize::from(query.limit)).map(recorded).collect()
@@ -164,10 +161,8 @@ fn receipt(organization: OrganizationId, row: &PgRow) -> Result<Receipt, ReadFai
 
 /// Removes receipts older than that instant, at most so many; each organization's by a transaction of its own.
 pub(super) async fn purge(session: &mut PgConnection, before: Timestamp, limit: u32) -> Result<u64, Failure> {
-    let organizations: Vec<i64> = sqlx::query_scalar(ORGANIZATIONS_WITH_OLD_RECEIPTS)
-        .bind(SqlInstant(before))
-        .fetch_all(&mut *session)
-        .await?;
+    let organizations: Vec<i64> =
+        sqlx::query_scalar(ORGANIZATIONS_WITH_OLD_RECEIPTS).bind(SqlInstant(before)).fetch_all(&mut *session).await?;
     let mut gone = 0;
     for organization in organizations {
         let left = i64::from(limit) - i64::try_from(gone).unwrap_or(i64::MAX);

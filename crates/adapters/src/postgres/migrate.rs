@@ -89,9 +89,8 @@ fn known() -> i64 {
 
 /// The greatest version that was applied; 0 in a database without any.
 async fn version(connection: &mut sqlx::PgConnection) -> Result<i64, sqlx::Error> {
-    let migrated: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
-        .fetch_one(&mut *connection)
-        .await?;
+    let migrated: bool =
+        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut *connection).await?;
     if !migrated {
         return Ok(0);
     }

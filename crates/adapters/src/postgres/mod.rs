@@ -52,8 +52,7 @@ const RELEASE: &str = "
     update organizations o set next_customer_id = $2
     where o.id = $1 and o.next_customer_id = $3";
 
-const IS_WRITABLE: &str =
-    "select not pg_is_in_recovery() and current_setting('default_transaction_read_only') = 'off'";
+const IS_WRITABLE: &str = "select not pg_is_in_recovery() and current_setting('default_transaction_read_only') = 'off'";
 
 /// Keeps everything in a PostgreSQL database.
 #[derive(Debug, Clone)]
@@ -176,9 +175,8 @@ impl CustomerStore for PostgresStore {
         let pool = self.pool.clone();
         let verdicts = self.detached(async move { commit::commit(&pool, units).await }).await;
         // What a task had done before it panicked, nobody knows.
-        verdicts.unwrap_or_else(|failure| {
-            (0..count).map(|_| Err(CommitError::Unknown(failure.clone().cause()))).collect()
-        })
+        verdicts
+            .unwrap_or_else(|failure| (0..count).map(|_| Err(CommitError::Unknown(failure.clone().cause()))).collect())
     }
 
     #[instrument(name = "store.receipts", skip_all, fields(keys = keys.len()))]
@@ -336,9 +334,12 @@ impl CredentialStore for PostgresStore {
         scope: Scope,
         at: Timestamp,
     ) -> Result<i64, AddError> {
-        self.write((organization, name.to_owned(), hash, scope, at), |session, (organization, name, hash, scope, at)| {
-            Box::pin(credentials::add_api_key(session, *organization, name, *hash, *scope, *at))
-        })
+        self.write(
+            (organization, name.to_owned(), hash, scope, at),
+            |session, (organization, name, hash, scope, at)| {
+                Box::pin(credentials::add_api_key(session, *organization, name, *hash, *scope, *at))
+            },
+        )
         .await
     }
 

@@ -89,10 +89,8 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError`] for anything that the driver would read differently than it looks, or not at all.
 pub(super) fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
-    let rest = url
-        .strip_prefix("postgres://")
-        .or_else(|| url.strip_prefix("postgresql://"))
-        .ok_or(ConnectError::Malformed)?;
+    let rest =
+        url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")).ok_or(ConnectError::Malformed)?;
     if rest.contains('#') {
         return Err(ConnectError::Malformed);
     }

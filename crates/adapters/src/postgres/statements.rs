@@ -206,12 +206,7 @@ pub(super) struct Writing<'a> {
 
 impl<'a> Writing<'a> {
     pub(super) fn new(organization: OrganizationId) -> Self {
-        Self {
-            organization,
-            changes: Vec::new(),
-            events: EventRows::default(),
-            receipts: ReceiptRows::default(),
-        }
+        Self { organization, changes: Vec::new(), events: EventRows::default(), receipts: ReceiptRows::default() }
     }
 
     /// Adds a change; answers the place of its last event.

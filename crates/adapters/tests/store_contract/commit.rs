@@ -40,7 +40,8 @@ async fn a_customer_comes_back_field_for_field(stage: Stage) {
 
 async fn every_form_of_name_and_every_state_comes_back(stage: Stage) {
     let organization = stage.organization().await;
-    let names = [person("A", None, "B"), person("A", Some("M"), "B"), named("Łódzka Spółka").name, Name::FollowsExternalId];
+    let names =
+        [person("A", None, "B"), person("A", Some("M"), "B"), named("Łódzka Spółka").name, Name::FollowsExternalId];
     for (external_id, name) in ["e1", "e2", "e3", "e4"].into_iter().zip(names) {
         let customer = stage.create(organization, NewCustomer { name, ..mirrored(external_id) }).await;
         assert_eq!(stage.find(organization, customer.id()).await.as_ref(), Some(&customer), "Pending");
@@ -149,7 +150,8 @@ async fn external_ids_are_compared_byte_for_byte(stage: Stage) {
     }
     let keys: Vec<_> = texts.iter().map(|text| by_external(organization, text)).collect();
     let found = stage.store.find(&keys).await.unwrap();
-    let found: Vec<_> = found.iter().map(|customer| customer.as_ref().unwrap().external_id().unwrap().as_str()).collect();
+    let found: Vec<_> =
+        found.iter().map(|customer| customer.as_ref().unwrap().external_id().unwrap().as_str()).collect();
     assert_eq!(found, texts);
 }
 

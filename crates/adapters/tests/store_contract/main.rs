@@ -17,6 +17,13 @@ macro_rules! on_every_store {
                 super::$name(crate::support::sqlite().await).await;
             })*
         }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::postgres().await).await;
+            })*
+        }
     };
 }
 

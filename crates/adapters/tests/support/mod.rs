@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use custodia_adapters::memory::MemoryStore;
+use custodia_adapters::postgres::{PostgresOptions, PostgresStore};
 use custodia_adapters::sqlite::{SqliteOptions, SqliteStore};
 use custodia_domain::ports::{
     CommitError, Committed, Counter, CredentialStore, CustomerFilter, CustomerKey, CustomerPage, CustomerQuery,
-    CustomerStore, Directory, Direction, EventQuery, RecordedEvent, Selector, SortKey, Window,
+    CustomerStore, Direction, Directory, EventQuery, RecordedEvent, Selector, SortKey, Window,
 };
 use custodia_domain::{
     Actor, Answer, Audit, ClosingTerms, ClosureReasonId, Customer, CustomerChange, CustomerEvent, CustomerId,
@@ -26,6 +27,7 @@ impl<T: CustomerStore + Directory + CredentialStore> Store for T {}
 enum Home {
     Memory,
     Sqlite(tempfile::TempDir),
+    Postgres(String),
 }
 
 /// One store of one test.
@@ -46,6 +48,42 @@ pub async fn sqlite() -> Stage {
     Stage { store: Arc::new(store), home: Home::Sqlite(folder) }
 }
 
+/// A fresh schema of the server that `scripts/with-postgres` starts.
+pub async fn postgres() -> Stage {
+    let url = postgres_schema().await;
+    Stage { store: Arc::new(postgres_at(&url).await), home: Home::Postgres(url) }
+}
+
+/// The migrated store at that URL.
+pub async fn postgres_at(url: &str) -> PostgresStore {
+    let store = PostgresStore::connect(url, PostgresOptions::default()).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+/// The URL of the tests' PostgreSQL server.
+pub fn postgres_url() -> String {
+    #[expect(clippy::disallowed_methods, reason = "the tests' server is named by the environment")]
+    std::env::var("CUSTODIA_TEST_POSTGRES_URL")
+        .expect("CUSTODIA_TEST_POSTGRES_URL names a PostgreSQL server: run `scripts/with-postgres cargo test`")
+}
+
+/// The URL of an empty schema of that server, in which nobody else is.
+pub async fn postgres_schema() -> String {
+    use sqlx::{AssertSqlSafe, Connection as _};
+    static SCHEMAS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = SCHEMAS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let name = format!("test_{}_{number}", std::process::id());
+    let url = postgres_url();
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    // A process of an earlier run may have had the same number.
+    let sql = format!("drop schema if exists {name} cascade; create schema {name}");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}options[search_path]={name}")
+}
+
 impl Stage {
     /// Opens the same store anew, as another process would; memory has nothing to open.
     pub async fn reopen(&mut self) {
@@ -55,6 +93,7 @@ impl Stage {
                 let options = SqliteOptions::at(folder.path().join("test.db"));
                 self.store = Arc::new(SqliteStore::open(options).await.unwrap());
             }
+            Home::Postgres(url) => self.store = Arc::new(postgres_at(url).await),
         }
     }
 
@@ -93,7 +132,11 @@ impl Stage {
     }
 
     /// Commits a command of a customer and answers its new state.
-    pub async fn change(&self, mut customer: Customer, command: impl FnOnce(&mut Customer) -> CustomerEvent) -> Customer {
+    pub async fn change(
+        &self,
+        mut customer: Customer,
+        command: impl FnOnce(&mut Customer) -> CustomerEvent,
+    ) -> Customer {
         let event = command(&mut customer);
         let change = CustomerChange::kept(customer.clone(), vec![event]);
         self.commit(unit(customer.organization(), vec![change])).await.unwrap();
