@@ -20,6 +20,7 @@ use crate::http::fault::Fault;
 use crate::http::idempotency::{Asked, IDEMPOTENCY_KEY, key_text};
 use crate::http::json::{self, Json};
 use crate::http::query::{Query, QueryFault};
+use crate::http::rate;
 
 /// A request whose credential is accepted.
 pub(super) struct Call {
@@ -45,6 +46,7 @@ impl FromRequest<Lms> for Read {
         let (parts, _) = request.into_parts();
         let request_id = request_id(&parts);
         let principal = authenticate(lms, &parts.headers, &request_id).await?;
+        admit(&principal, &request_id)?;
         Ok(Self(Call::new(principal, request_id, parts)))
     }
 }
@@ -59,6 +61,7 @@ impl FromRequest<Lms> for Write {
         if principal.scope < Scope::Write {
             return Err(Refused::forbidden());
         }
+        admit(&principal, &request_id)?;
         let (parts, bytes) = read_request(Request::from_parts(parts, body)).await;
         let mut call = Call::new(principal, request_id, parts);
         call.read_body(bytes)?;
@@ -70,6 +73,10 @@ async fn authenticate(lms: &Lms, headers: &HeaderMap, request_id: &RequestId) ->
     let token = credential(headers, "Bearer").ok_or_else(|| Refused::unauthenticated("Bearer"))?;
     let principal = lms.authenticator.bearer(token).await;
     principal.map_err(|error| Refused::credential(&error, "Bearer", request_id))
+}
+
+fn admit(principal: &Principal, request_id: &RequestId) -> Result<(), Refused> {
+    rate::admit(principal).map_err(|error| Refused::credential(&error, "Bearer", request_id))
 }
 
 /// What follows the scheme in the one `Authorization` header.

@@ -1,0 +1,144 @@
+//! The wiring: which dialects there are, over which use cases and credentials. It must not know what a route does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use custodia_adapters::http::auth::Authenticator;
+use custodia_adapters::http::cursor::CursorKey;
+use custodia_adapters::http::lms::{self, Lms};
+use custodia_adapters::http::openapi::{Documented, assemble};
+use custodia_adapters::http::rate;
+use custodia_adapters::identity::{Identity, IdentityParts};
+use custodia_adapters::ids::BlockIds;
+use custodia_adapters::tokens::{OutsideKeys, Passwords, SigningKeys, generate_key};
+use custodia_domain::ports::{Clock, IdSource};
+use custodia_domain::registry::Registry;
+
+use crate::config::Config;
+use crate::stores::Stores;
+
+/// What the routes are wired to.
+pub struct Parts<'s> {
+    pub stores: &'s Stores,
+    pub signing: Arc<SigningKeys>,
+    pub ids: Arc<dyn IdSource>,
+}
+
+/// The routes of every dialect with their document. They are not wrapped yet.
+///
+/// # Errors
+/// The outside issuer cannot be set up.
+pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
+    let outside = config.outside.clone().map(OutsideKeys::new).transpose().context("--jwks-url")?;
+    let clock: Arc<dyn Clock> = Arc::new(config.clock.clone());
+    let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cursors = CursorKey::new(parts.signing.derive("custodia cursors"));
+    let identity = Identity::new(IdentityParts {
+        clock: Arc::clone(&clock),
+        directory: Arc::clone(&parts.stores.directory),
+        credentials: Arc::clone(&parts.stores.credentials),
+        signing: parts.signing,
+        outside,
+        passwords: Passwords::new(at_once),
+        login_failures: config.login_failures,
+    });
+    let stores = parts.stores;
+    let registry = Registry::new(Arc::clone(&stores.customers), Arc::clone(&stores.directory), clock, parts.ids);
+    let authenticator: Arc<dyn Authenticator> = Arc::new(identity);
+    let mut documented = assemble([lms::router(Lms::new(registry, authenticator, cursors))]);
+    if let Some(per_minute) = config.rate_limit {
+        documented.router = rate::limited(documented.router, per_minute);
+    }
+    Ok(documented)
+}
+
+/// The document alone, which depends neither on settings nor on data.
+///
+/// # Errors
+/// Never: the default settings hold.
+pub fn document() -> anyhow::Result<String> {
+    let config = Config::default()?;
+    Ok(api(&config, in_memory(&Stores::memory())?)?.document)
+}
+
+fn in_memory(stores: &Stores) -> anyhow::Result<Parts<'_>> {
+    let signing = Arc::new(SigningKeys::from_pem(&generate_key(), "custodia", Duration::from_hours(1))?);
+    Ok(Parts { stores, signing, ids: Arc::new(BlockIds::new(Arc::clone(&stores.customers))) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+    use tower::ServiceExt as _;
+
+    const METHODS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS"];
+
+    fn whole() -> (custodia_adapters::http::Router, Value) {
+        let stores = Stores::memory();
+        let documented = api(&Config::default().unwrap(), in_memory(&stores).unwrap()).unwrap();
+        (documented.router, serde_json::from_str(&documented.document).unwrap())
+    }
+
+    /// The paths that a router knows, as its `Debug` names them: there is no other way to ask.
+    fn paths(router: &custodia_adapters::http::Router) -> BTreeSet<String> {
+        let shown = format!("{router:?}");
+        let path = |part: &str| Some(part.split_once("): \"")?.1.split_once('"')?.0.to_owned());
+        let routes = shown.split("fallback_router").next().unwrap();
+        routes.split("RouteId(").filter_map(path).collect()
+    }
+
+    #[test]
+    fn the_committed_document_is_the_one_that_is_served() {
+        let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json"));
+        assert!(committed.unwrap() == document().unwrap(), "docs/openapi.json is out of date: run `just openapi`");
+    }
+
+    #[test]
+    fn every_route_is_documented_and_every_documented_path_is_a_route() {
+        let (router, document) = whole();
+        let documented: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+        // Mounted where the operator wants them.
+        let probes = ["/livez", "/readyz", "/metrics"].map(str::to_owned);
+        let mut routes = paths(&router);
+        assert!(routes.len() > 5, "{routes:?}");
+        routes.extend(probes);
+        assert_eq!(routes, documented);
+    }
+
+    #[tokio::test]
+    async fn every_method_of_a_route_is_documented_and_every_documented_method_is_there() {
+        let (router, document) = whole();
+        for path in paths(&router) {
+            for method in METHODS {
+                let target = path.replace(['{', '}'], "");
+                let request = Request::builder().method(method).uri(&target).body(String::new()).unwrap();
+                let there = router.clone().oneshot(request).await.unwrap().status() != 405;
+                let name = if method == "HEAD" { "get".to_owned() } else { method.to_lowercase() };
+                assert_eq!(there, !document["paths"][&path][name].is_null(), "{method} {path}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_route_that_asks_for_no_credential_is_declared_so() {
+        let (router, document) = whole();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters") {
+                let target = path.replace(['{', '}'], "");
+                let request =
+                    Request::builder().method(method.to_uppercase().as_str()).uri(&target).body(String::new()).unwrap();
+                let status = router.clone().oneshot(request).await.unwrap().status();
+                let open = operation["security"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().all(|one| *one == serde_json::json!({})));
+                let probe = ["/livez", "/readyz", "/metrics"].contains(&path.as_str());
+                assert!(operation["security"].is_array(), "{method} {path} declares nothing");
+                assert!(probe || open != (status == 401), "{method} {path} is open: {open}, and answers {status}");
+            }
+        }
+    }
+}
