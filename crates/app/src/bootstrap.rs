@@ -85,6 +85,17 @@ pub fn signing_keys(config: &Config) -> anyhow::Result<SigningKeys> {
     SigningKeys::read(&path, &config.token_issuer, config.token_life).with_context(|| path.display().to_string())
 }
 
+/// Refuses a start that could not end well, before anything is made or changed.
+///
+/// # Errors
+/// On a database that is not ours to prepare, there is no usable signing key.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    match Place::of(config.database_url())? {
+        Place::Postgres => signing_keys(config).map(drop),
+        Place::Memory | Place::Sqlite(_) => Ok(()),
+    }
+}
+
 /// The signing keys and, where this is the first start on a database of our own making, what to show.
 ///
 /// # Errors

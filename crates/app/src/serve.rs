@@ -31,6 +31,7 @@ const PURGE_BATCH: u32 = 1_000;
 /// # Errors
 /// The service cannot start.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
+    bootstrap::check(config)?;
     // Before the first start prints what it prints once: a taken port must not swallow it.
     let listener = listen(&config.listen).await?;
     let address = listener.local_addr().context("cannot tell the address")?;

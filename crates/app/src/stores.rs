@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use custodia_adapters::memory::MemoryStore;
+use custodia_adapters::postgres::{PostgresOptions, PostgresStore};
 use custodia_adapters::sqlite::{SqliteOptions, SqliteStore};
 use custodia_domain::ports::{CredentialStore, CustomerStore, Directory};
 
@@ -57,10 +58,12 @@ pub struct Stores {
 enum Engine {
     Memory,
     Sqlite(Arc<SqliteStore>),
+    Postgres(Arc<PostgresStore>),
 }
 
 impl Stores {
-    /// Opens the store, and brings its schema up to date where told to.
+    /// Opens the store, makes an SQLite file where there is none, and brings the schema up to date: all where told to. An
+    /// SQLite file that is there is always brought up to date.
     ///
     /// # Errors
     /// It cannot be opened, or its schema is not the one that this program knows.
@@ -69,10 +72,28 @@ impl Stores {
         match Place::of(config.database_url())? {
             Place::Memory => Ok(Self::memory()),
             Place::Sqlite(path) => {
+                // A mistyped name must not become a second, empty database.
+                if !migrate && !path.exists() {
+                    bail!(
+                        "there is no database {}: `custodia migrate` makes one, and so does a first start",
+                        path.display()
+                    );
+                }
                 let store = Arc::new(SqliteStore::open(SqliteOptions::at(path)).await?);
                 Ok(Self { engine: Engine::Sqlite(Arc::clone(&store)), ..Self::over(&store) })
             }
-            Place::Postgres => bail!("not yet"),
+            Place::Postgres => {
+                let options =
+                    PostgresOptions { max_connections: config.database_connections, ..PostgresOptions::default() };
+                let store = PostgresStore::connect(config.database_url(), options).await?;
+                if migrate {
+                    store.migrate().await?;
+                } else {
+                    store.verify_schema().await?;
+                }
+                let store = Arc::new(store);
+                Ok(Self { engine: Engine::Postgres(Arc::clone(&store)), ..Self::over(&store) })
+            }
         }
     }
 
@@ -96,6 +117,7 @@ impl Stores {
         match &self.engine {
             Engine::Memory => {}
             Engine::Sqlite(store) => store.close().await,
+            Engine::Postgres(store) => store.close().await,
         }
     }
 }
