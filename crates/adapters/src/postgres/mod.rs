@@ -13,6 +13,8 @@ mod events;
 mod fault;
 mod migrate;
 mod pool;
+#[cfg(test)]
+mod pool_faults;
 mod statements;
 
 use std::time::Duration;

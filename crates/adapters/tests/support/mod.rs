@@ -81,10 +81,15 @@ pub async fn postgres_schema() -> String {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}options[search_path]={name}")
+    format!("{url}{separator}application_name={name}&options[search_path]={name}")
 }
 
 impl Stage {
+    /// A stage around one of several stores on the same database.
+    pub fn over(store: impl Store + 'static) -> Self {
+        Self { store: Arc::new(store), home: Home::Memory }
+    }
+
     /// Opens the same store anew, as another process would; memory has nothing to open.
     pub async fn reopen(&mut self) {
         match &self.home {
