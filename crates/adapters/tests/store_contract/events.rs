@@ -1,1 +1,222 @@
-//! x
+//! `CustomerStore::events` and `CustomerStore::history`.
+
+use std::sync::Arc;
+
+use custodia_domain::ports::{EventQuery, RecordedEvent};
+use custodia_domain::{
+    Actor, Audit, Customer, CustomerChange, EventKind, NewCustomer, OrganizationId, RequestId, Sequence, Version,
+};
+use futures::future::join_all;
+
+use crate::support::{
+    Stage, activate, audit, call_at, call_it, changed, close, created, day, events_of, known_as, moment, named, number,
+    person, unit,
+};
+
+fn told(events: &[RecordedEvent]) -> Vec<(i64, &'static str)> {
+    events.iter().map(|recorded| (recorded.event.customer().get(), recorded.event.kind().name())).collect()
+}
+
+/// One customer that lives to the end, one that is deleted.
+async fn lives(stage: &Stage, organization: OrganizationId) {
+    let ada = stage.create(organization, known_as("Ada", "ext-1")).await;
+    let eve = stage.create_named(organization, "Eve").await;
+    let ada = stage.change(ada, call_at("1")).await;
+    let ada = stage.change(ada, activate("2026-05-22")).await;
+    stage.delete(eve).await;
+    stage.change(ada, close("2026-05-22")).await;
+}
+
+async fn events_come_in_the_order_of_their_commits(stage: Stage) {
+    let organization = stage.organization().await;
+    lives(&stage, organization).await;
+    let feed = stage.feed(organization).await;
+    let wanted = [
+        (1, "customer.created"),
+        (2, "customer.created"),
+        (1, "customer.updated"),
+        (1, "customer.activated"),
+        (2, "customer.deleted"),
+        (1, "customer.closed"),
+    ];
+    assert_eq!(told(&feed), wanted);
+    assert!(feed.is_sorted_by(|left, right| left.sequence < right.sequence));
+}
+
+async fn a_reader_goes_on_after_the_last_sequence_it_has_seen(stage: Stage) {
+    let organization = stage.organization().await;
+    lives(&stage, organization).await;
+    let whole = stage.feed(organization).await;
+    let mut seen: Vec<RecordedEvent> = Vec::new();
+    loop {
+        let after = seen.last().map(|recorded| recorded.sequence);
+        let part = stage.store.events(&EventQuery { after, limit: 4, ..events_of(organization) }).await.unwrap();
+        assert!(part.len() <= 4);
+        if part.is_empty() {
+            break;
+        }
+        seen.extend(part);
+    }
+    assert_eq!(seen, whole);
+    let beyond = EventQuery { after: Some(Sequence::parse(i64::MAX).unwrap()), ..events_of(organization) };
+    assert!(stage.store.events(&beyond).await.unwrap().is_empty());
+}
+
+async fn kinds_and_customers_are_picked_out(stage: Stage) {
+    let organization = stage.organization().await;
+    lives(&stage, organization).await;
+    let feed = stage.feed(organization).await;
+    let cases = [
+        (vec![EventKind::Created], None, vec![0, 1]),
+        (vec![EventKind::Closed, EventKind::Deleted], None, vec![4, 5]),
+        (vec![], Some(2), vec![1, 4]),
+        (vec![EventKind::Created, EventKind::Closed], Some(1), vec![0, 5]),
+        (vec![], Some(99), vec![]),
+    ];
+    for (kinds, customer, wanted) in cases {
+        let query = EventQuery { kinds, customer: customer.map(number), ..events_of(organization) };
+        let picked = stage.store.events(&query).await.unwrap();
+        assert_eq!(picked, wanted.iter().map(|at: &usize| feed[*at].clone()).collect::<Vec<_>>(), "{query:?}");
+    }
+    let query = EventQuery { after: Some(feed[0].sequence), customer: Some(number(1)), limit: 2, ..events_of(organization) };
+    assert_eq!(stage.store.events(&query).await.unwrap(), [feed[2].clone(), feed[3].clone()]);
+}
+
+async fn an_event_comes_back_with_its_changes_and_circumstances(stage: Stage) {
+    let organization = stage.organization().await;
+    let new = NewCustomer {
+        name: person("Ada", Some("\u{1F980} \"quoted\" \\"), "O'Brien"),
+        born: Some(day("0001-01-01")),
+        ..known_as("x", "ext/ü")
+    };
+    let (ada, change) = created(organization, number(1), new);
+    let told = Audit {
+        actor: Actor::new("token:partner-1"),
+        request_id: RequestId::parse("a").unwrap(),
+        idempotency_key: Some("key \"1\"".into()),
+        reason: Some("Ünicode, on\u{a0}request".into()),
+    };
+    let event = change.events()[0].clone();
+    stage.commit(custodia_domain::Unit { audit: told.clone(), ..unit(organization, vec![change]) }).await.unwrap();
+    let change = changed(ada, call_it("ext/2"));
+    let second = change.events()[0].clone();
+    stage.commit(unit(organization, vec![change])).await.unwrap();
+    let feed = stage.feed(organization).await;
+    assert_eq!((&feed[0].event, &feed[0].audit), (&event, &told));
+    assert_eq!((&feed[1].event, &feed[1].audit), (&second, &audit()));
+}
+
+async fn events_rebuild_the_customer_that_is_stored(stage: Stage) {
+    let organization = stage.organization().await;
+    lives(&stage, organization).await;
+    let of = |customer| EventQuery { customer: Some(number(customer)), ..events_of(organization) };
+    let events = |recorded: Vec<RecordedEvent>| recorded.into_iter().map(|recorded| recorded.event).collect::<Vec<_>>();
+    let ada = events(stage.store.events(&of(1)).await.unwrap());
+    let stored = stage.find(organization, number(1)).await;
+    assert_eq!(Customer::replay(organization, &ada).unwrap(), stored);
+    let eve = events(stage.store.events(&of(2)).await.unwrap());
+    assert_eq!(Customer::replay(organization, &eve).unwrap(), None);
+    assert!(eve[1].changes().is_empty(), "a deletion bears no personal data");
+}
+
+async fn a_history_is_newest_first_and_outlives_its_customer(stage: Stage) {
+    let organization = stage.organization().await;
+    lives(&stage, organization).await;
+    let history = async |customer, before: Option<i64>, limit| {
+        let before = before.map(|version| Version::parse(version).unwrap());
+        let recorded = stage.store.history(organization, number(customer), before, limit).await.unwrap();
+        recorded.iter().map(|recorded| recorded.event.version().get()).collect::<Vec<_>>()
+    };
+    assert_eq!(history(1, None, 500).await, [4, 3, 2, 1]);
+    assert_eq!(history(1, Some(4), 2).await, [3, 2]);
+    assert_eq!(history(1, Some(2), 2).await, [1]);
+    assert!(history(1, Some(1), 2).await.is_empty());
+    assert_eq!(history(2, None, 1).await, [2]);
+    assert!(history(3, None, 10).await.is_empty());
+    let mut newest_first = stage.store.history(organization, number(1), None, 500).await.unwrap();
+    newest_first.reverse();
+    let query = EventQuery { customer: Some(number(1)), ..events_of(organization) };
+    assert_eq!(newest_first, stage.store.events(&query).await.unwrap());
+}
+
+async fn events_hold_one_organization_alone(stage: Stage) {
+    let (mine, theirs) = (stage.organization().await, stage.organization().await);
+    lives(&stage, theirs).await;
+    assert!(stage.feed(mine).await.is_empty());
+    let query = EventQuery { customer: Some(number(1)), ..events_of(mine) };
+    assert!(stage.store.events(&query).await.unwrap().is_empty());
+    assert!(stage.store.history(mine, number(1), None, 10).await.unwrap().is_empty());
+    let ada = stage.create_named(mine, "Ada").await;
+    assert_eq!(told(&stage.feed(mine).await), [(ada.id().get(), "customer.created")]);
+    assert_eq!(stage.feed(theirs).await.len(), 6);
+}
+
+async fn there_is_one_event_for_each_version(stage: Stage) {
+    let organization = stage.organization().await;
+    let mut customer = stage.create_named(organization, "Ada").await;
+    for round in 0..10 {
+        let stale = customer.clone();
+        customer = stage.change(customer, call_at(if round % 2 == 0 { "1" } else { "2" })).await;
+        let verdict = stage.commit(unit(organization, vec![changed(stale, activate("2026-05-22"))])).await;
+        assert!(verdict.is_err());
+    }
+    let feed = stage.feed(organization).await;
+    let versions: Vec<_> = feed.iter().map(|recorded| recorded.event.version().get()).collect();
+    assert_eq!(versions, (1..=11).collect::<Vec<_>>());
+}
+
+/// Reads as a subscriber does, until it has seen so many.
+async fn follow(stage: &Stage, organization: OrganizationId, count: usize) -> Vec<RecordedEvent> {
+    let mut seen: Vec<RecordedEvent> = Vec::new();
+    while seen.len() < count {
+        let after = seen.last().map(|recorded| recorded.sequence);
+        seen.extend(stage.store.events(&EventQuery { after, limit: 7, ..events_of(organization) }).await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    seen
+}
+
+async fn a_reader_skips_nothing_while_eight_write(stage: Stage) {
+    const WRITERS: i64 = 8;
+    const ROUNDS: i64 = 25;
+    let organization = stage.organization().await;
+    let writers = (0..WRITERS).map(|writer| {
+        let store = Arc::clone(&stage.store);
+        tokio::spawn(async move {
+            for round in 0..ROUNDS {
+                let id = number(writer * ROUNDS + round + 1);
+                let (customer, creation) = created(organization, id, named("Ada"));
+                let deletion = CustomerChange::gone(customer.delete(0, moment(2)).unwrap());
+                store.commit(vec![unit(organization, vec![creation])]).await.remove(0).unwrap();
+                store.commit(vec![unit(organization, vec![deletion])]).await.remove(0).unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let count = usize::try_from(WRITERS * ROUNDS * 2).unwrap();
+    let seen = follow(&stage, organization, count).await;
+    join_all(writers).await.into_iter().for_each(Result::unwrap);
+    let mut whole = Vec::new();
+    while let part @ [_, ..] = &*stage
+        .store
+        .events(&EventQuery { after: whole.last().map(|last: &RecordedEvent| last.sequence), ..events_of(organization) })
+        .await
+        .unwrap()
+    {
+        whole.extend_from_slice(part);
+    }
+    assert_eq!(seen, whole);
+    assert_eq!(seen.len(), count);
+}
+
+on_every_store! {
+    events_come_in_the_order_of_their_commits,
+    a_reader_goes_on_after_the_last_sequence_it_has_seen,
+    kinds_and_customers_are_picked_out,
+    an_event_comes_back_with_its_changes_and_circumstances,
+    events_rebuild_the_customer_that_is_stored,
+    a_history_is_newest_first_and_outlives_its_customer,
+    events_hold_one_organization_alone,
+    there_is_one_event_for_each_version,
+    a_reader_skips_nothing_while_eight_write,
+}
