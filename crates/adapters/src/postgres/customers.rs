@@ -237,7 +237,8 @@ impl ListStatement {
             Window::After(_) => customer_columns!().to_owned(),
         };
         let offset = match query.window {
-            Window::Page { offset } => offset,
+            // PostgreSQL counts in 63 bits; no list is nearly as long.
+            Window::Page { offset } => offset.min(1 << 62),
             Window::After(_) => 0,
         };
         let limit = u64::from(rounded(query.limit));

@@ -73,7 +73,9 @@ async fn offices_added_at_once_have_numbers_of_their_own(stage: Stage) {
     let organization = stage.organization().await;
     let adding = (0..20).map(|number| {
         let store = Arc::clone(&stage.store);
-        tokio::spawn(async move { store.add_office(organization, &name(&format!("Office {number}")), at(0)).await.unwrap() })
+        tokio::spawn(
+            async move { store.add_office(organization, &name(&format!("Office {number}")), at(0)).await.unwrap() },
+        )
     });
     let mut numbers: Vec<_> = join_all(adding).await.into_iter().map(|id| id.unwrap().get()).collect();
     numbers.sort_unstable();

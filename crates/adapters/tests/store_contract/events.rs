@@ -78,7 +78,8 @@ async fn kinds_and_customers_are_picked_out(stage: Stage) {
         let picked = stage.store.events(&query).await.unwrap();
         assert_eq!(picked, wanted.iter().map(|at: &usize| feed[*at].clone()).collect::<Vec<_>>(), "{query:?}");
     }
-    let query = EventQuery { after: Some(feed[0].sequence), customer: Some(number(1)), limit: 2, ..events_of(organization) };
+    let query =
+        EventQuery { after: Some(feed[0].sequence), customer: Some(number(1)), limit: 2, ..events_of(organization) };
     assert_eq!(stage.store.events(&query).await.unwrap(), [feed[2].clone(), feed[3].clone()]);
 }
 
@@ -199,7 +200,10 @@ async fn a_reader_skips_nothing_while_eight_write(stage: Stage) {
     let mut whole = Vec::new();
     while let part @ [_, ..] = &*stage
         .store
-        .events(&EventQuery { after: whole.last().map(|last: &RecordedEvent| last.sequence), ..events_of(organization) })
+        .events(&EventQuery {
+            after: whole.last().map(|last: &RecordedEvent| last.sequence),
+            ..events_of(organization)
+        })
         .await
         .unwrap()
     {
