@@ -19,7 +19,7 @@ const BY_EXTERNAL_ID: &str = "/v1/customers/external/{customer_external_id}";
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Custodia", description = "The customer system of record for lenders.", version = "1"),
-    components(schemas(schema::Error)),
+    components(schemas(schema::Error, schema::CustomerOrder, schema::CustomerStatus, schema::SortOrder)),
     security(("bearer" = [])),
     tags(
         (name = "Customers", description = "Borrower records. Both address prefixes answer the same, byte for byte."),

@@ -22,6 +22,7 @@ use crate::http::idempotency::respond;
 use crate::http::query::Query;
 
 const ROUTE: &str = "/v1/customers";
+const DEFAULT_ROWS: i64 = 10;
 const MOST_ROWS: i64 = 100;
 const MOST_SEARCH_CHARACTERS: usize = 256;
 const MOST_SEARCH_WORDS: usize = 16;
@@ -78,14 +79,15 @@ struct Wanted {
 pub(super) async fn list(State(lms): State<Lms>, Read(mut call): Read) -> Result<Response, Refused> {
     let wanted = Wanted::read(&mut call, &lms.cursors);
     let uri = call.parts.uri.clone();
-    let (caller, wanted) = call.ready(wanted)?;
+    let (caller, wanted) = call.ready(Some(wanted))?;
     let found = wanted.find(&lms, caller.organization).await;
     let found = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
     Ok(wanted.answer(&lms.cursors, caller.organization, &found, &uri))
 }
 
 impl Wanted {
-    fn read(call: &mut Call, cursors: &CursorKey) -> Option<Self> {
+    /// Reads the query. Where problems are noted, what could not be read has its default.
+    fn read(call: &mut Call, cursors: &CursorKey) -> Self {
         let organization = call.principal.organization;
         let (query, problems) = (&mut call.query, &mut call.problems);
         let (filter, external_id) = read_filter(query, problems);
@@ -110,7 +112,7 @@ impl Wanted {
             filter_hash,
             sort: order.0.unwrap_or(SortKey::Id),
             direction: order.1.unwrap_or(Direction::Ascending),
-            rows: rows?,
+            rows,
             part: Part::Walk(None),
             others: others(query),
         };
@@ -121,12 +123,10 @@ impl Wanted {
                 Ok(place) => wanted.continue_at(place, order, problems),
                 Err(error) => problems.add("after", error.to_string()),
             },
-            None => match page? {
-                page if page < 1 => problems.add("page", "page value too small, must be larger than 0"),
-                page => wanted.part = Part::Page(page.unsigned_abs()),
-            },
+            None if page < 1 => problems.add("page", "page value too small, must be larger than 0"),
+            None => wanted.part = Part::Page(page.unsigned_abs()),
         }
-        Some(wanted)
+        wanted
     }
 
     /// Takes up a walk: it keeps its order, and one given beside it has to be the same.
@@ -250,29 +250,25 @@ fn read_choice<T>(
     chosen
 }
 
-fn read_rows(query: &mut Query, problems: &mut Problems) -> Option<u8> {
-    let rows = read_number(query, problems, "rows", 10)?;
-    let error = if rows > MOST_ROWS {
-        "rows value too large, must be less than 100"
+fn read_rows(query: &mut Query, problems: &mut Problems) -> u8 {
+    let rows = read_number(query, problems, "rows", DEFAULT_ROWS);
+    if rows > MOST_ROWS {
+        problems.add("page", "rows value too large, must be less than 100");
     } else if rows < 1 {
-        "rows value too small, must be larger than 0"
-    } else {
-        return u8::try_from(rows).ok();
-    };
-    problems.add("page", error);
-    None
+        problems.add("page", "rows value too small, must be larger than 0");
+    }
+    u8::try_from(rows.clamp(1, MOST_ROWS)).expect("100 rows fit 8 bits")
 }
 
 /// A whole number; what is none is told under `page`, as everything about paging is.
-fn read_number(query: &mut Query, problems: &mut Problems, name: &'static str, default: i64) -> Option<i64> {
+fn read_number(query: &mut Query, problems: &mut Problems, name: &'static str, default: i64) -> i64 {
     let Some(text) = query.take(name) else {
-        return Some(default);
+        return default;
     };
-    let number = text.parse().ok();
-    if number.is_none() {
+    text.parse().unwrap_or_else(|_| {
         problems.add("page", format!("page conversion: {name} is not a number"));
-    }
-    number
+        default
+    })
 }
 
 fn sort_of(name: &str) -> Option<SortKey> {

@@ -2,6 +2,12 @@
 
 mod addressing;
 mod create;
+mod credentials;
+mod document;
+mod lifecycle;
+mod lists;
+mod retries;
+mod update;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -109,6 +115,10 @@ impl Kit {
 
     async fn put(&self, path: &str, body: &str) -> Reply {
         self.ask("PUT", path, &[], body).await
+    }
+
+    async fn delete(&self, path: &str) -> Reply {
+        self.ask("DELETE", path, &[], "").await
     }
 
     /// Creates a customer by the partner form.
