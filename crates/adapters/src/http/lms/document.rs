@@ -7,7 +7,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, Content, Ref, RefOr, Required, Response, ResponseBuilder};
 
 use super::schema;
@@ -20,7 +20,6 @@ const BY_EXTERNAL_ID: &str = "/v1/customers/external/{customer_external_id}";
 #[openapi(
     info(title = "Custodia", description = "The customer system of record for lenders.", version = "1"),
     components(schemas(schema::Error, schema::CustomerOrder, schema::CustomerStatus, schema::SortOrder)),
-    security(("bearer" = [])),
     tags(
         (name = "Customers", description = "Borrower records. Both address prefixes answer the same, byte for byte."),
         (name = "Authorization", description = "Tokens and their keys.")
@@ -68,27 +67,27 @@ struct SharedError {
 const RETRY_AFTER: (&str, &str) = ("Retry-After", "Seconds until another try");
 
 const ERRORS: [SharedError; 14] = [
-    SharedError::new("400", "InvalidArgument", "A part of the request is wrong; every problem is told at once"),
-    SharedError::new("401", "Unauthenticated", "The credential is missing or not accepted")
+    SharedError::new("400", "lms.InvalidArgument", "A part of the request is wrong; every problem is told at once"),
+    SharedError::new("401", "lms.Unauthenticated", "The credential is missing or not accepted")
         .with(&[("WWW-Authenticate", "The scheme that the route wants")]),
-    SharedError::new("403", "PermissionDenied", "The credential may not change anything"),
-    SharedError::new("404", "NotFound", "There is no such customer in the organization"),
-    SharedError::new("408", "BodyTimeout", "The body did not arrive in time"),
+    SharedError::new("403", "lms.PermissionDenied", "The credential may not change anything"),
+    SharedError::new("404", "lms.NotFound", "There is no such customer in the organization"),
+    SharedError::new("408", "lms.BodyTimeout", "The body did not arrive in time"),
     SharedError::new(
         "409",
-        "Aborted",
+        "lms.Aborted",
         "The customer's state does not allow it, the externalId is taken, or a concurrent change won",
     )
     .with(&[RETRY_AFTER]),
-    SharedError::new("412", "PreconditionFailed", "`If-Match` names another version")
+    SharedError::new("412", "lms.PreconditionFailed", "`If-Match` names another version")
         .with(&[("ETag", "The version that the customer is at")]),
-    SharedError::new("413", "PayloadTooLarge", "The body is larger than 1 MiB"),
-    SharedError::new("414", "UriTooLong", "The path and query are too long"),
-    SharedError::new("415", "UnsupportedMediaType", "The body is not application/json, or compressed"),
-    SharedError::new("429", "ResourceExhausted", "Too many requests").with(&[RETRY_AFTER]),
-    SharedError::new("431", "HeadersTooLarge", "The headers are too large"),
-    SharedError::new("500", "Internal", "A fault of ours; the message names the request id alone"),
-    SharedError::new("503", "Unavailable", "Overload, or the database is away; safe to retry").with(&[RETRY_AFTER]),
+    SharedError::new("413", "lms.PayloadTooLarge", "The body is larger than 1 MiB"),
+    SharedError::new("414", "lms.UriTooLong", "The path and query are too long"),
+    SharedError::new("415", "lms.UnsupportedMediaType", "The body is not application/json, or compressed"),
+    SharedError::new("429", "lms.ResourceExhausted", "Too many requests").with(&[RETRY_AFTER]),
+    SharedError::new("431", "lms.HeadersTooLarge", "The headers are too large"),
+    SharedError::new("500", "lms.Internal", "A fault of ours; the message names the request id alone"),
+    SharedError::new("503", "lms.Unavailable", "Overload, or the database is away; safe to retry").with(&[RETRY_AFTER]),
 ];
 
 impl SharedError {
@@ -101,7 +100,7 @@ impl SharedError {
     }
 
     fn response(&self) -> Response {
-        let content = Content::new(Some(Ref::from_schema_name("Error")));
+        let content = Content::new(Some(Ref::from_schema_name("lms.Error")));
         let mut response =
             ResponseBuilder::new().description(self.description).content("application/json", content).build();
         for (name, description) in self.headers {
@@ -151,6 +150,7 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
         let reference = RefOr::Ref(Ref::from_response_name(error.name));
         operation.responses.responses.insert(error.status.to_owned(), reference);
     }
+    operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", [""; 0])]);
     let parameters = operation.parameters.get_or_insert_default();
     parameters.extend(shared_parameters(path, method).into_iter().map(RefOr::T));
 }

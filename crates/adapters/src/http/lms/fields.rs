@@ -12,6 +12,9 @@ use crate::http::json::{Json, ObjectReader};
 /// The text of a member that must be there and is not.
 const REQUIRED: &str = "required";
 
+/// How many unknown members are told by name: an answer should not outgrow the question.
+const MOST_UNKNOWN: usize = 100;
+
 /// The members of one body.
 pub(super) struct Fields<'a> {
     reader: ObjectReader<'a>,
@@ -100,8 +103,13 @@ impl<'a> Fields<'a> {
 
     /// Notes every member that nobody asked for.
     pub(super) fn finish(self) {
-        for name in self.reader.unknown() {
+        let mut unknown = self.reader.unknown();
+        for name in unknown.by_ref().take(MOST_UNKNOWN) {
             self.problems.add(name.to_owned(), "unknown field");
+        }
+        let rest = unknown.count();
+        if rest > 0 {
+            self.problems.add("body", format!("has {rest} more unknown fields"));
         }
     }
 

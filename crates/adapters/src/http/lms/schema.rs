@@ -2,6 +2,8 @@
 //!
 //! Owns words, limits and examples. It must not be used to read or write anything: the tests compare it with what is.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::json;
 use utoipa::openapi::RefOr;
@@ -10,6 +12,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// A customer.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::Customer)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
     "id": "42", "accountNo": "000000042", "externalId": "ext-ada-001", "status": "Active", "active": true,
@@ -83,6 +86,7 @@ pub struct Customer {
 
 /// The label of a status.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CustomerStatus)]
 pub enum CustomerStatus {
     /// Applied, not yet active.
     Pending,
@@ -108,7 +112,11 @@ impl PartialSchema for Code {
     }
 }
 
-impl ToSchema for Code {}
+impl ToSchema for Code {
+    fn name() -> Cow<'static, str> {
+        "lms.Code".into()
+    }
+}
 
 /// 1 for a person, 2 for an entity; as an integer or in a string.
 #[derive(Serialize)]
@@ -124,10 +132,15 @@ impl PartialSchema for ClientTypeCode {
     }
 }
 
-impl ToSchema for ClientTypeCode {}
+impl ToSchema for ClientTypeCode {
+    fn name() -> Cow<'static, str> {
+        "lms.ClientTypeCode".into()
+    }
+}
 
 /// Either form of a new customer; they are told apart by the body having any member but `externalId`.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CreateCustomer)]
 #[serde(untagged)]
 pub enum CreateCustomer {
     /// Active from today, named after its external id.
@@ -138,6 +151,7 @@ pub enum CreateCustomer {
 
 /// The partner form of a new customer.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CreatePartnerCustomer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreatePartnerCustomer {
     /// The caller's own id of the customer, unique within the organization.
@@ -147,6 +161,7 @@ pub struct CreatePartnerCustomer {
 
 /// The full form of a new customer. `firstname` and `lastname`, or `fullname`; an explicit `null` is an absent member.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CreateFullCustomer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateFullCustomer {
     /// The office the customer belongs to.
@@ -194,6 +209,7 @@ pub struct CreateFullCustomer {
 
 /// A change of details: at least one member. What is left out stays as it is.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::UpdateCustomer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(min_properties = 1)]
 pub struct UpdateCustomer {
@@ -225,6 +241,7 @@ pub struct UpdateCustomer {
 
 /// An activation.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::ActivateCustomer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ActivateCustomer {
     /// Since when: not before the submission, not in the future.
@@ -234,6 +251,7 @@ pub struct ActivateCustomer {
 
 /// A closure.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CloseCustomer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CloseCustomer {
     /// When: not before the activation; a date in the future takes effect at once.
@@ -275,6 +293,7 @@ pub struct ListCustomers {
 
 /// By what a list is ordered.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CustomerOrder)]
 #[serde(rename_all = "camelCase")]
 pub enum CustomerOrder {
     /// The id.
@@ -289,6 +308,7 @@ pub enum CustomerOrder {
 
 /// In which direction a list is ordered.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::SortOrder)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SortOrder {
     /// Smallest first.
@@ -299,6 +319,7 @@ pub enum SortOrder {
 
 /// What a list answers.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CustomerList)]
 #[serde(untagged)]
 pub enum CustomerList {
     /// Without `after`.
@@ -309,6 +330,7 @@ pub enum CustomerList {
 
 /// A page of customers.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CustomerPage)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CustomerPage {
     /// The rows; none past the end.
@@ -327,6 +349,7 @@ pub struct CustomerPage {
 
 /// A step of a walk over customers.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::CustomerWalk)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CustomerWalk {
     /// The rows.
@@ -342,6 +365,7 @@ pub struct CustomerWalk {
 
 /// A bearer token.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::Token)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// The JWT, to be sent as `Authorization: Bearer <token>`.
@@ -350,6 +374,7 @@ pub struct Token {
 
 /// A JSON Web Key Set (RFC 7517).
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::KeySet)]
 pub struct KeySet {
     /// The public keys.
     #[schema(value_type = Vec<Object>)]
@@ -358,6 +383,7 @@ pub struct KeySet {
 
 /// What went wrong.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::Error)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"code": "invalid_argument",
     "message": "[{\"field\":\"officeId\",\"error\":\"required\"}]"}))]
@@ -370,6 +396,7 @@ pub struct Error {
 
 /// The kinds of errors.
 #[derive(Serialize, ToSchema)]
+#[schema(as = lms::ErrorCode)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// 400, 413, 415: something in the request is wrong.

@@ -95,7 +95,8 @@ impl<'a> From<&'a CustomerView> for CustomerBody<'a> {
 
 /// The answer that shows one customer.
 pub(super) fn customer_answer(view: &CustomerView) -> Answer {
-    let body = serde_json::to_vec(&CustomerBody::from(view)).expect("a customer's values are text");
+    let mut body = Vec::with_capacity(512);
+    serde_json::to_writer(&mut body, &CustomerBody::from(view)).expect("a customer's values are text");
     let mut answer = json_answer(body);
     answer.headers.push(etag(view.customer.version()));
     answer

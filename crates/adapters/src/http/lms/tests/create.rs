@@ -84,6 +84,15 @@ async fn a_mistyped_member_does_not_vanish() {
 }
 
 #[tokio::test]
+async fn unknown_members_beyond_a_hundred_are_counted() {
+    let kit = Kit::new().await;
+    let members: Vec<_> = (0..150).map(|index| format!("\"x{index}\":1")).collect();
+    let fields = kit.put("/v1/customers/1", &format!("{{{}}}", members.join(","))).await.problems();
+    assert_eq!(fields.len(), 101);
+    assert_eq!(fields[0], "body: has 50 more unknown fields");
+}
+
+#[tokio::test]
 async fn the_organizations_default_office_takes_partner_customers() {
     let kit = Kit::new().await;
     kit.store.set_default_office(OrganizationId::FIRST, OfficeId::parse(2).unwrap()).await.unwrap();

@@ -126,7 +126,7 @@ async fn a_customer_with_every_value_has_the_documented_members_in_their_order()
     let closed = kit.post("/v1/customers/1/close", r#"{"closureDate":"2026-05-25","closureReasonId":1}"#).await.ok();
     let shown: BTreeSet<_> = closed.as_object().unwrap().keys().cloned().collect();
     let document = document();
-    let schema = &document["components"]["schemas"]["Customer"];
+    let schema = &document["components"]["schemas"]["lms.Customer"];
     let documented: BTreeSet<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(shown, documented);
     assert_eq!(schema["additionalProperties"], false);
@@ -139,8 +139,18 @@ async fn a_customer_with_every_value_has_the_documented_members_in_their_order()
 #[test]
 fn optional_members_of_answers_are_absent_and_never_null() {
     let document = document();
-    for (name, property) in document["components"]["schemas"]["Customer"]["properties"].as_object().unwrap() {
+    for (name, property) in document["components"]["schemas"]["lms.Customer"]["properties"].as_object().unwrap() {
         assert!(!property["type"].is_array(), "{name}: {property}");
+    }
+}
+
+#[test]
+fn its_components_bear_the_dialects_name_so_that_documents_can_be_merged() {
+    let document = document();
+    for kind in ["schemas", "responses"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            assert!(name.starts_with("lms."), "{kind} {name}");
+        }
     }
 }
 
@@ -149,5 +159,6 @@ fn the_document_names_its_credentials() {
     let document = document();
     assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
     assert_eq!(document["paths"]["/v1/auth/token"]["get"]["security"], serde_json::json!([{"basic": []}]));
-    assert_eq!(document["security"], serde_json::json!([{"bearer": []}]));
+    assert_eq!(document["paths"]["/v1/customers"]["get"]["security"], serde_json::json!([{"bearer": []}]));
+    assert_eq!(document["paths"]["/.well-known/jwks.json"]["get"]["security"], serde_json::json!([{}]));
 }
