@@ -177,15 +177,15 @@ pub(super) const fn rule_text(rule: Rule) -> &'static str {
 }
 
 fn refusal_text(refusal: &Refusal) -> String {
-    let mut text = format!("not possible: the customer is {}", refusal.status);
+    let mut parts = vec![format!("not possible: the customer is {}", refusal.status)];
     for blocker in &refusal.blockers {
         match blocker {
             Blocker::State => {}
-            Blocker::OpenLoans(count) => text += &format!(" and has {count} open loans"),
-            Blocker::Loans(count) => text += &format!(" and has {count} loans"),
+            Blocker::OpenLoans(count) => parts.push(format!("has {count} open loans")),
+            Blocker::Loans(count) => parts.push(format!("has {count} loans")),
         }
     }
-    text
+    parts.join(" and ")
 }
 
 fn not_found() -> Answer {

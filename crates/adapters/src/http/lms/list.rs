@@ -304,5 +304,6 @@ fn hash(filter: &CustomerFilter, external_id: Option<&ExternalId>) -> [u8; 32] {
 fn others(query: &Query) -> String {
     let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
     let others = query.pairs().filter(|(name, _)| *name != "after");
-    others.map(|(name, value)| format!("{}={}&", encode(name), encode(value))).collect()
+    let pairs: Vec<String> = others.map(|(name, value)| format!("{}={}&", encode(name), encode(value))).collect();
+    pairs.concat()
 }

@@ -146,7 +146,7 @@ pub enum CreateCustomer {
     /// Active from today, named after its external id.
     Partner(CreatePartnerCustomer),
     /// With everything that is known.
-    Full(CreateFullCustomer),
+    Full(Box<CreateFullCustomer>),
 }
 
 /// The partner form of a new customer.

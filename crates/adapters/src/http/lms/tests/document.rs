@@ -52,7 +52,7 @@ fn every_operation_stands_in_the_document_under_both_prefixes() {
         .flat_map(|item| item.as_object().unwrap().values())
         .map(|operation| &operation["operationId"])
         .collect();
-    assert_eq!(ids.iter().map(|id| id.to_string()).collect::<BTreeSet<_>>().len(), ids.len(), "ids are unique");
+    assert_eq!(ids.iter().map(ToString::to_string).collect::<BTreeSet<_>>().len(), ids.len(), "ids are unique");
 }
 
 #[test]
