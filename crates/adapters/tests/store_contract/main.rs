@@ -1,6 +1,8 @@
 //! What the ports say a store does, sentence by sentence, on every store in the same run. A new store is added to
 //! the macro and nowhere else.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 /// Makes of each function one test for each store.
 macro_rules! on_every_store {
     ($($name:ident),* $(,)?) => {
