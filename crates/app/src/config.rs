@@ -331,7 +331,7 @@ impl Given<'_> {
         text.parse().map_err(|_| anyhow::anyhow!("--{flag}: is not what `custodia --help` asks for"))
     }
 
-    fn at_least<T: FromStr + PartialOrd + fmt::Display>(&self, name: &str, least: T) -> anyhow::Result<T> {
+    fn at_least<T: FromStr + PartialOrd + Copy + fmt::Display>(&self, name: &str, least: T) -> anyhow::Result<T> {
         let number: T = self.parsed(name)?;
         ensure!(number >= least, "--{}: must be at least {least}", name.replace('_', "-"));
         Ok(number)
