@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use custodia_domain::Actor;
 use custodia_domain::ports::{Clock, CredentialStore, Directory, Scope, StoreError};
+use custodia_domain::{Actor, Timestamp};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -22,6 +22,8 @@ use crate::tokens::{
 const REMEMBERED: usize = 10_000;
 /// Microseconds for which an API key is remembered: so long a revoked one may live on.
 const REMEMBERED_FOR: i64 = 2_000_000;
+/// How many times as many failures an address may have over all accounts: it may belong to a whole office.
+const ACCOUNTS_OF_AN_ADDRESS: u32 = 10;
 /// The most bytes of an account's e-mail address.
 const LONGEST_EMAIL: usize = 254;
 
@@ -52,6 +54,7 @@ pub struct Identity {
     verifier: Verifier,
     passwords: Passwords,
     failures: FailureLimit,
+    strangers: FailureLimit,
     keys: ExpiringCache<[u8; 32], Principal>,
 }
 
@@ -67,9 +70,34 @@ impl Identity {
             signing: parts.signing,
             passwords: parts.passwords,
             failures: FailureLimit::new(parts.login_failures),
+            strangers: FailureLimit::new(parts.login_failures.saturating_mul(ACCOUNTS_OF_AN_ADDRESS)),
             keys: ExpiringCache::new(REMEMBERED),
         }
     }
+
+    /// Counts a login that begins: for the account and address, and for the address.
+    fn begin(&self, email: &str, peer: IpAddr, now: Timestamp) -> Result<Attempt, AuthError> {
+        let attempt = Attempt { account: hash(email, peer), address: hash("", peer) };
+        let now = now.microseconds();
+        let throttled = |retry_after| AuthError::Throttled { retry_after };
+        self.strangers.begin(attempt.address, now).map_err(throttled)?;
+        self.failures.begin(attempt.account, now).map_err(|retry_after| {
+            self.strangers.forgive(attempt.address);
+            throttled(retry_after)
+        })?;
+        Ok(attempt)
+    }
+
+    fn forgive(&self, attempt: &Attempt) {
+        self.failures.forgive(attempt.account);
+        self.strangers.forgive(attempt.address);
+    }
+}
+
+/// What a login is counted by.
+struct Attempt {
+    account: [u8; 32],
+    address: [u8; 32],
 }
 
 #[async_trait]
@@ -116,21 +144,20 @@ impl Authenticator for Identity {
 
     async fn password(&self, email: &str, password: &str, peer: IpAddr) -> Result<String, AuthError> {
         let now = self.clock.now().at;
-        let attempt = attempt(email, peer);
-        self.failures.begin(attempt, now.microseconds()).map_err(|retry_after| AuthError::Throttled { retry_after })?;
+        let attempt = self.begin(email, peer, now)?;
         let account = if can_be_email(email) { self.credentials.account(email).await } else { Ok(None) };
-        let account = account.inspect_err(|_| self.failures.forgive(attempt))?;
+        let account = account.inspect_err(|_| self.forgive(&attempt))?;
         let hash = account.as_ref().map(|account| account.password_hash.as_str());
         match (self.passwords.matches(password, hash).await, account) {
             (Ok(true), Some(account)) => {
-                self.failures.forgive(attempt);
+                self.forgive(&attempt);
                 let subject = format!("partner-{}", account.id);
                 let grant = Grant { organization: account.organization, subject, scope: Scope::Write };
                 Ok(self.signing.issue(&grant, now))
             }
             (Ok(_), _) => Err(AuthError::Unauthenticated),
             (Err(PasswordError::Busy | PasswordError::Length), _) => {
-                self.failures.forgive(attempt);
+                self.forgive(&attempt);
                 Err(AuthError::Throttled { retry_after: 1 })
             }
         }
@@ -157,7 +184,7 @@ fn can_be_email(text: &str) -> bool {
 
 /// What failed passwords are counted by: the account as it is named, and the address; of an IPv6 address the network, since one
 /// client has all of it.
-fn attempt(email: &str, peer: IpAddr) -> [u8; 32] {
+fn hash(email: &str, peer: IpAddr) -> [u8; 32] {
     let mut hash = Sha256::new();
     match peer.to_canonical() {
         IpAddr::V4(address) => hash.update(address.octets()),
@@ -173,7 +200,7 @@ mod tests {
     use super::*;
     use crate::memory::MemoryStore;
     use crate::tokens::{ApiKeyText, generate_key};
-    use custodia_domain::{Date, Moment, OrganizationId, Timestamp};
+    use custodia_domain::{Date, Moment, OrganizationId};
     use std::net::{Ipv4Addr, Ipv6Addr};
     use std::sync::atomic::{AtomicI64, Ordering};
     use std::time::Duration;
@@ -271,12 +298,25 @@ mod tests {
         assert!(ask("ada@example.com", "correct horse", PEER).await.is_ok());
     }
 
+    #[tokio::test]
+    async fn an_address_that_tries_one_account_after_another_is_limited_too() {
+        let stage = stage(1).await;
+        for number in 0..ACCOUNTS_OF_AN_ADDRESS {
+            let email = format!("{number}@example.com");
+            assert!(refused(&stage.identity.password(&email, "wrong password", PEER).await));
+        }
+        let next = stage.identity.password("ada@example.com", "correct horse", PEER).await;
+        assert!(matches!(next, Err(AuthError::Throttled { .. })), "{next:?}");
+        let elsewhere = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert!(stage.identity.password("ada@example.com", "correct horse", elsewhere).await.is_ok());
+    }
+
     #[test]
     fn an_ipv6_client_is_known_by_its_network() {
         let address = |text: &str| text.parse::<Ipv6Addr>().unwrap().into();
-        assert_eq!(attempt("a", address("2001:db8::1")), attempt("A", address("2001:db8::ffff:2")));
-        assert_ne!(attempt("a", address("2001:db8::1")), attempt("a", address("2001:db8:0:1::1")));
-        assert_eq!(attempt("a", address("::ffff:192.0.2.1")), attempt("a", PEER));
+        assert_eq!(hash("a", address("2001:db8::1")), hash("A", address("2001:db8::ffff:2")));
+        assert_ne!(hash("a", address("2001:db8::1")), hash("a", address("2001:db8:0:1::1")));
+        assert_eq!(hash("a", address("::ffff:192.0.2.1")), hash("a", PEER));
     }
 
     #[tokio::test]

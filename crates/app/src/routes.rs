@@ -32,7 +32,8 @@ pub struct Parts<'s> {
 pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
     let outside = config.outside.clone().map(OutsideKeys::new).transpose().context("--jwks-url")?;
     let clock: Arc<dyn Clock> = Arc::new(config.clock.clone());
-    let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // Half of the processors: logins must not keep everybody else from working.
+    let at_once = std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
     let cursors = CursorKey::new(parts.signing.derive("custodia cursors"));
     let identity = Identity::new(IdentityParts {
         clock: Arc::clone(&clock),

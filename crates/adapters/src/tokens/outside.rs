@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,7 +15,6 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use reqwest::{Client, Url};
 use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use super::signing::CheckingKey;
 
@@ -62,14 +61,22 @@ pub struct OutsideKeys {
     url: Url,
     client: Client,
     known: Mutex<Known>,
+    /// Held while fetching: whoever needs what is not known waits, whoever has a known key does not.
+    fetching: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     keys: Arc<HashMap<String, CheckingKey>>,
     /// When the keys were fetched, and when a fetch was last tried, in seconds.
     fetched: Option<i64>,
     tried: Option<i64>,
+}
+
+impl Known {
+    fn fresh(&self, id: &str, now: i64) -> Option<CheckingKey> {
+        self.fetched.filter(|at| now - at < STALE).and_then(|_| self.keys.get(id).cloned())
+    }
 }
 
 impl fmt::Debug for OutsideKeys {
@@ -95,7 +102,7 @@ impl OutsideKeys {
             .timeout(PATIENCE)
             .build()
             .map_err(|error| JwksError::Unreachable(Box::new(error)))?;
-        Ok(Self { issuer, url, client, known: Mutex::default() })
+        Ok(Self { issuer, url, client, known: Mutex::default(), fetching: tokio::sync::Mutex::default() })
     }
 
     pub(super) fn issuer(&self) -> &OutsideIssuer {
@@ -104,15 +111,20 @@ impl OutsideKeys {
 
     /// The key of that id. `now` is in seconds.
     pub(super) async fn key(&self, id: &str, now: i64) -> Result<Option<CheckingKey>, JwksError> {
-        let mut known = self.known.lock().await;
-        let fresh = known.fetched.is_some_and(|at| now - at < STALE);
-        if fresh && let Some(key) = known.keys.get(id) {
-            return Ok(Some(key.clone()));
+        if let Some(key) = self.known().fresh(id, now) {
+            return Ok(Some(key));
+        }
+        let _fetching = self.fetching.lock().await;
+        let known = self.known();
+        if let Some(key) = known.fresh(id, now) {
+            return Ok(Some(key));
         }
         let refresh = i64::try_from(self.issuer.refresh.as_secs()).unwrap_or(i64::MAX);
         if known.tried.is_none_or(|at| now - at >= refresh) {
+            let fetched = self.fetch().await;
+            let mut known = self.lock();
             known.tried = Some(now);
-            match self.fetch().await {
+            match fetched {
                 Ok(keys) => {
                     known.keys = Arc::new(keys);
                     known.fetched = Some(now);
@@ -122,10 +134,19 @@ impl OutsideKeys {
                 Err(error) => tracing::warn!(%error, "the keys of the outside issuer could not be fetched again"),
             }
         }
+        let known = self.known();
         if known.fetched.is_none() {
             return Err(JwksError::Unreachable("the last fetch failed a moment ago".into()));
         }
         Ok(known.keys.get(id).cloned())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> Known {
+        self.lock().clone()
     }
 
     async fn fetch(&self) -> Result<HashMap<String, CheckingKey>, JwksError> {
