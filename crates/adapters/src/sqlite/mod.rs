@@ -164,16 +164,19 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
-        Ok(_) => Ok(()),
-        Err(error) => match error.kind() {
-            io::ErrorKind::AlreadyExists => Ok(()),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Err(OpenError::NoFolder(path.to_owned())),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Err(OpenError::ReadOnly(path.to_owned()))
-            }
-            io::ErrorKind::StorageFull => Err(OpenError::DiskFull(path.to_owned())),
-            _ => Err(OpenError::Failed { path: path.to_owned(), source: error.into() }),
-        },
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(unmade(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Why a file could not be made.
+fn unmade(path: &Path, error: io::Error) -> OpenError {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OpenError::NoFolder(path),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly(path),
+        io::ErrorKind::StorageFull => OpenError::DiskFull(path),
+        _ => OpenError::Failed { path, source: error.into() },
     }
 }
 
@@ -206,5 +209,358 @@ fn migrating(path: &Path, error: MigrateError) -> OpenError {
     match error {
         MigrateError::Failed(error) if !matches!(Code::of(&error), None | Some(Code::Other)) => opening(path, error),
         error => OpenError::Migrate { path: path.to_owned(), source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use custodia_domain::ports::{CommitError, CustomerStore as _, Directory as _};
+    use custodia_domain::{
+        Actor, Answer, Audit, Customer, CustomerChange, CustomerId, Fingerprint, FullName, Moment, Name, NewCustomer,
+        OfficeId, OrganizationId, Receipt, ReceiptKey, RequestId, Timestamp, Unit,
+    };
+    use sqlx::Row as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    struct Fresh {
+        store: Arc<SqliteStore>,
+        organization: OrganizationId,
+        folder: tempfile::TempDir,
+    }
+
+    impl Fresh {
+        async fn open() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = SqliteStore::open(SqliteOptions::at(folder.path().join("test.db"))).await.unwrap();
+            let organization =
+                store.add_organization("Lender", Timestamp::from_microseconds(0).unwrap()).await.unwrap();
+            Self { store: Arc::new(store), organization, folder }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("test.db")
+        }
+
+        fn creation(&self, id: i64) -> Unit {
+            let at = Timestamp::from_microseconds(1).unwrap();
+            let new = NewCustomer::named(OfficeId::FIRST, Name::Full(FullName::parse("Ada Secret").unwrap()));
+            let moment = Moment { at, today: at.date_utc() };
+            let (customer, event) =
+                Customer::open(self.organization, CustomerId::parse(id).unwrap(), new, moment).unwrap();
+            Unit {
+                organization: self.organization,
+                at,
+                audit: Audit {
+                    actor: Actor::new("test"),
+                    request_id: RequestId::parse("r").unwrap(),
+                    idempotency_key: None,
+                    reason: None,
+                },
+                customers: vec![CustomerChange::kept(customer, vec![event])],
+                receipt: None,
+            }
+        }
+
+        async fn commit(&self, unit: Unit) -> Result<(), CommitError> {
+            self.store.commit(vec![unit]).await.remove(0).map(|_| ())
+        }
+
+        async fn count(&self) -> i64 {
+            let row = sqlx::query("select count(*) from customers").fetch_one(&self.store.readers).await.unwrap();
+            row.get(0)
+        }
+
+        /// Work that keeps the writer busy until it is told to go on.
+        async fn hold(&self) -> oneshot::Sender<()> {
+            let (go_on, told) = oneshot::channel::<()>();
+            let (begun, has_begun) = oneshot::channel::<()>();
+            let work = self.store.writer.enqueue(move |_| {
+                Box::pin(async move {
+                    begun.send(()).unwrap();
+                    told.await.unwrap();
+                    Ok(Ok::<(), Infallible>(()))
+                })
+            });
+            drop(work.await.unwrap());
+            has_begun.await.unwrap();
+            go_on
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_gathered_is_committed_together_and_answered_after_the_commit() {
+        let fresh = Fresh::open().await;
+        let go_on = fresh.hold().await;
+        let answers = tokio::spawn({
+            let store = Arc::clone(&fresh.store);
+            let units = (1..=20).map(|id| fresh.creation(id)).collect();
+            async move { store.commit(units).await }
+        });
+        // The last of the group looks at what readers see while the others' work is done, but not committed.
+        let readers = fresh.store.readers.clone();
+        while fresh.store.writer.waiting() < 20 {
+            tokio::task::yield_now().await;
+        }
+        let seen = fresh.store.writer.enqueue(move |connection| {
+            Box::pin(async move {
+                let count = "select count(*) from customers";
+                let within: i64 = sqlx::query(count).fetch_one(connection).await.unwrap().get(0);
+                let outside: i64 = sqlx::query(count).fetch_one(&readers).await.unwrap().get(0);
+                Ok(Ok::<_, Infallible>((within, outside)))
+            })
+        });
+        let seen = seen.await.unwrap();
+        go_on.send(()).unwrap();
+        let Ok(counts) = seen.await.unwrap().unwrap();
+        assert_eq!(counts, (20, 0), "one transaction holds them all");
+        assert!(answers.await.unwrap().iter().all(Result::is_ok));
+        assert_eq!(fresh.count().await, 20);
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_undone_and_its_neighbours_are_kept() {
+        let fresh = Fresh::open().await;
+        let go_on = fresh.hold().await;
+        let mut answers = Vec::new();
+        for id in 1..=3 {
+            let unit = fresh.creation(id);
+            let work = fresh.store.writer.enqueue(move |connection| {
+                Box::pin(async move {
+                    let verdict = unit::apply(connection, &unit).await;
+                    assert!(id != 2, "the second one panics after it has written");
+                    verdict
+                })
+            });
+            answers.push(work.await.unwrap());
+        }
+        go_on.send(()).unwrap();
+        let mut kept = Vec::new();
+        for answer in answers {
+            kept.push(answer.await.unwrap().is_ok());
+        }
+        assert_eq!(kept, [true, false, true]);
+        assert_eq!(fresh.count().await, 2);
+        fresh.commit(fresh.creation(2)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_does_not_take_its_work_along() {
+        let fresh = Fresh::open().await;
+        let go_on = fresh.hold().await;
+        let caller = tokio::spawn({
+            let (store, unit) = (Arc::clone(&fresh.store), fresh.creation(1));
+            async move { store.commit(vec![unit]).await }
+        });
+        while fresh.store.writer.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        go_on.send(()).unwrap();
+        fresh.commit(fresh.creation(2)).await.unwrap();
+        assert_eq!(fresh.count().await, 2);
+    }
+
+    #[tokio::test]
+    async fn closing_finishes_what_was_accepted_and_refuses_the_rest() {
+        let fresh = Fresh::open().await;
+        let go_on = fresh.hold().await;
+        let accepted = tokio::spawn({
+            let (store, unit) = (Arc::clone(&fresh.store), fresh.creation(1));
+            async move { store.commit(vec![unit]).await.remove(0) }
+        });
+        while fresh.store.writer.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        go_on.send(()).unwrap();
+        fresh.store.close().await;
+        accepted.await.unwrap().unwrap();
+        let late = fresh.commit(fresh.creation(2)).await;
+        assert!(matches!(late, Err(CommitError::Store(StoreError::Unavailable(_)))), "{late:?}");
+        assert!(matches!(fresh.store.check().await, Err(StoreError::Unavailable(_))));
+        fresh.store.close().await;
+        assert!(!fresh.path().with_extension("db-wal").exists(), "the log is taken in");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_writes_until_there_is_room() {
+        let fresh = Fresh::open().await;
+        fresh.commit(fresh.creation(1)).await.unwrap();
+        fill(&fresh.store).await;
+        let large = Receipt {
+            key: ReceiptKey([1; 32]),
+            fingerprint: Fingerprint([2; 32]),
+            at: Timestamp::from_microseconds(1).unwrap(),
+            answer: Answer { status: 200, headers: Vec::new(), body: vec![7; 1 << 20] },
+        };
+        let refused = fresh.commit(Unit { receipt: Some(large.clone()), ..fresh.creation(2) }).await;
+        assert!(matches!(refused, Err(CommitError::Store(StoreError::Unavailable(_)))), "{refused:?}");
+        assert_eq!(fresh.count().await, 1, "nothing of it is there");
+        // The writer has connected anew, which lifts the limit: there is room again.
+        fresh.commit(Unit { receipt: Some(large), ..fresh.creation(2) }).await.unwrap();
+        fresh.store.check().await.unwrap();
+    }
+
+    /// Lets the file grow no further than it is, for the connection that the writer has now.
+    async fn fill(store: &SqliteStore) {
+        store
+            .write(|connection| {
+                Box::pin(async move {
+                    let limit = sqlx::query("pragma max_page_count = 1").fetch_one(connection).await;
+                    limit.map_or_else(writer::failed, |_| Ok(Ok(())))
+                })
+            })
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_another_process_keeps_makes_the_store_unavailable_for_that_long() {
+        let fresh = Fresh::open().await;
+        let mut other = SqliteConnectOptions::new().filename(fresh.path()).connect().await.unwrap();
+        sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+        let refused = fresh.commit(fresh.creation(1)).await;
+        assert!(matches!(refused, Err(CommitError::Store(StoreError::Unavailable(_)))), "{refused:?}");
+        assert_eq!(fresh.count().await, 0, "readers do not wait for it");
+        sqlx::query("rollback").execute(&mut other).await.unwrap();
+        fresh.commit(fresh.creation(1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_broken_record_is_named_without_what_it_holds() {
+        let fresh = Fresh::open().await;
+        fresh.commit(fresh.creation(7)).await.unwrap();
+        let mut other = SqliteConnectOptions::new().filename(fresh.path()).connect().await.unwrap();
+        for (broken, column) in [
+            ("update customers set email = 'secret-at-nowhere'", "email"),
+            ("update customers set email = null, born_on = 1234567890123", "born_on"),
+            ("update customers set born_on = null, status = 'Secret'", "status"),
+            ("update customers set status = 'Active'", "status and its dates"),
+        ] {
+            sqlx::query("pragma ignore_check_constraints = on").execute(&mut other).await.unwrap();
+            sqlx::query(broken).execute(&mut other).await.unwrap();
+            let error = fresh.store.find(&[key_of(&fresh, 7)]).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("corrupt record 7 in customers.{column}"));
+            assert!(!format!("{error:?}").to_lowercase().contains("secret"));
+        }
+    }
+
+    fn key_of(fresh: &Fresh, id: i64) -> custodia_domain::ports::CustomerKey {
+        custodia_domain::ports::CustomerKey {
+            organization: fresh.organization,
+            selector: custodia_domain::ports::Selector::Id(CustomerId::parse(id).unwrap()),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_list_walks_along_an_index() {
+        use custodia_domain::Status;
+        use custodia_domain::ports::{CustomerFilter, CustomerQuery, Direction, SortKey, Window};
+        use sqlx::Execute as _;
+        let fresh = Fresh::open().await;
+        let filters = [None, Some(Status::Active)].map(|status| CustomerFilter { status, ..CustomerFilter::default() });
+        for sort in [SortKey::Id, SortKey::DisplayName, SortKey::SubmittedDate, SortKey::ActivationDate] {
+            for direction in [Direction::Ascending, Direction::Descending] {
+                for filter in &filters {
+                    let query = CustomerQuery {
+                        organization: fresh.organization,
+                        filter: filter.clone(),
+                        sort,
+                        direction,
+                        window: Window::After(None),
+                        limit: 20,
+                    };
+                    for mut statement in list::rows(&query).unwrap() {
+                        let sql = format!("explain query plan {}", statement.build().sql().as_str());
+                        let plan = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&fresh.store.readers).await.unwrap();
+                        let steps: Vec<String> = plan.iter().map(|step| step.get(3)).collect();
+                        assert!(
+                            steps.iter().all(|step| step.starts_with("SEARCH customers USING")),
+                            "{query:?} {steps:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    async fn refused(path: &Path) -> OpenError {
+        SqliteStore::open(SqliteOptions::at(path)).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_serve_is_refused_with_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing/test.db");
+        assert!(matches!(refused(&missing).await, OpenError::NoFolder(path) if path == missing));
+        let text = folder.path().join("notes.txt");
+        std::fs::write(&text, "not a database, and long enough to be told apart from an empty one".repeat(100))
+            .unwrap();
+        assert!(matches!(refused(&text).await, OpenError::NotADatabase(path) if path == text));
+        assert!(std::fs::read_to_string(&text).unwrap().starts_with("not a database"), "and is left alone");
+        assert!(matches!(refused(folder.path()).await, OpenError::ReadOnly(_)));
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert!(matches!(unmade(&text, denied), OpenError::ReadOnly(_)));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(unmade(&text, full), OpenError::DiskFull(_)));
+    }
+
+    #[tokio::test]
+    async fn a_schema_of_another_program_is_refused() {
+        let fresh = Fresh::open().await;
+        fresh.store.close().await;
+        let mut other = SqliteConnectOptions::new().filename(fresh.path()).connect().await.unwrap();
+        let newer = "insert into schema_migrations values (99, 'later', x'00', 0)";
+        sqlx::query(newer).execute(&mut other).await.unwrap();
+        let error = refused(&fresh.path()).await;
+        let OpenError::Migrate { source, .. } = error else { panic!("{error:?}") };
+        assert!(matches!(source, MigrateError::Newer { found: 99, known: 1 }), "{source:?}");
+        sqlx::query("delete from schema_migrations where version = 99").execute(&mut other).await.unwrap();
+        sqlx::query("update schema_migrations set checksum = x'00'").execute(&mut other).await.unwrap();
+        let error = refused(&fresh.path()).await;
+        assert!(matches!(error, OpenError::Migrate { source: MigrateError::Changed { version: 1 }, .. }), "{error:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn many_that_open_a_new_file_at_once_all_find_it_migrated() {
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("test.db");
+            let opening = (0..8).map(|_| tokio::spawn(SqliteStore::open(SqliteOptions::at(&path))));
+            for opened in futures::future::join_all(opening).await {
+                let store = opened.unwrap().unwrap();
+                store.check().await.unwrap();
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_new_file_and_its_log_are_readable_by_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let fresh = Fresh::open().await;
+        for file in [fresh.path(), fresh.path().with_extension("db-wal")] {
+            assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_organization_leads_every_key_of_what_belongs_to_it() {
+        let fresh = Fresh::open().await;
+        let keys = "select m.name, i.name, (select name from pragma_index_info(i.name) where seqno = 0)
+            from sqlite_schema m join pragma_index_list(m.name) i
+            where m.type = 'table' and m.name not in ('organizations', 'api_keys', 'partner_accounts')";
+        let mut led = 0;
+        for row in sqlx::query(keys).fetch_all(&fresh.store.readers).await.unwrap() {
+            let (table, index, first): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+            // The purge of receipts goes over all organizations.
+            assert!(first == "organization_id" || index == "receipts_by_age", "{table}.{index} begins with {first}");
+            led += 1;
+        }
+        assert!(led >= 10, "{led} indexes were seen");
     }
 }

@@ -138,6 +138,12 @@ impl Writer {
         Ok(answer)
     }
 
+    /// How many pieces of work are in the queue.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Finishes what is in the queue and closes the connection.
     pub(super) async fn close(&self) {
         // Fails where the task has ended already.
