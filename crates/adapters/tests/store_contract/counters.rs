@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use custodia_adapters::ids::BlockIds;
-use custodia_domain::OrganizationId;
+use custodia_domain::{CustomerId, OrganizationId};
 use custodia_domain::ports::{Counter, IdSource};
 use futures::future::join_all;
 
@@ -19,7 +19,7 @@ async fn release(stage: &Stage, organization: OrganizationId, first: i64, next: 
 }
 
 async fn ids(source: &BlockIds, organization: OrganizationId, count: usize) -> Vec<i64> {
-    source.customer_ids(organization, count).await.unwrap().into_iter().map(|id| id.get()).collect()
+    source.customer_ids(organization, count).await.unwrap().into_iter().map(CustomerId::get).collect()
 }
 
 async fn numbers_begin_at_one_and_go_on_from_call_to_call(stage: Stage) {
