@@ -15,29 +15,36 @@ const WORDS_IN_FULL: usize = 8;
 /// The statements that answer a query, in the order of their rows; the second is needed where the first gives too
 /// few.
 pub(super) fn rows(query: &CustomerQuery) -> Result<Vec<QueryBuilder<Sqlite>>, StoreError> {
-    let limit = i64::from(query.limit) + 1;
-    let first = match &query.window {
-        Window::Page { offset } => {
-            let mut statement = select(query);
-            order(&mut statement, query);
-            limit_to(&mut statement, limit);
-            statement.push(" offset ").push_bind(i64::try_from(*offset).unwrap_or(i64::MAX));
-            return Ok(vec![statement]);
-        }
-        Window::After(None) => {
-            let mut statement = select(query);
-            order(&mut statement, query);
-            limit_to(&mut statement, limit);
-            return Ok(vec![statement]);
-        }
-        Window::After(Some(place)) => place,
+    let parts = match &query.window {
+        Window::Page { offset } => return Ok(vec![page(query, *offset)]),
+        Window::After(None) => vec![select(query)],
+        Window::After(Some(place)) => after(query, place)?,
     };
-    let parts = after(query, first)?.into_iter().map(|mut statement| {
-        order(&mut statement, query);
-        limit_to(&mut statement, limit);
+    let limited = parts.into_iter().map(|mut statement| {
+        order(&mut statement, query, plain(query));
+        statement.push(" limit ").push_bind(limit(query));
         statement
     });
-    Ok(parts.collect())
+    Ok(limited.collect())
+}
+
+/// One row more than is wanted: it tells whether rows follow.
+fn limit(query: &CustomerQuery) -> i64 {
+    i64::from(query.limit) + 1
+}
+
+/// The rows after so many. The numbers are found first, in the index alone where there is no filter: the rows passed
+/// over are never read.
+fn page(query: &CustomerQuery, offset: u64) -> QueryBuilder<Sqlite> {
+    let mut statement =
+        QueryBuilder::new(concat!("select ", customer_columns!(), " from customers where organization_id = "));
+    statement.push_bind(query.organization.get()).push(" and id in (select id from ");
+    restrict_rows(&mut statement, query);
+    order(&mut statement, query, plain(query));
+    statement.push(" limit ").push_bind(limit(query));
+    statement.push(" offset ").push_bind(i64::try_from(offset).unwrap_or(i64::MAX)).push(")");
+    order(&mut statement, query, "+");
+    statement
 }
 
 /// The statement that counts what meets the filter.
@@ -54,16 +61,33 @@ pub(super) fn total(organization: OrganizationId, filter: &CustomerFilter) -> Qu
 }
 
 fn select(query: &CustomerQuery) -> QueryBuilder<Sqlite> {
-    let mut statement =
-        QueryBuilder::new(concat!("select ", customer_columns!(), " from customers where organization_id = "));
-    statement.push_bind(query.organization.get());
-    // The unary plus keeps the planner from taking the index of the filter and sorting a whole organization: it is
-    // to walk along the order that is asked for.
-    let plain = if query.sort == SortKey::Id { "" } else { "+" };
-    restrict(&mut statement, query.organization, &query.filter, plain);
+    let mut statement = QueryBuilder::new(concat!("select ", customer_columns!(), " from "));
+    restrict_rows(&mut statement, query);
     statement
 }
 
+/// The rows that meet the filter, without order.
+fn restrict_rows(statement: &mut QueryBuilder<Sqlite>, query: &CustomerQuery) {
+    let filter = &query.filter;
+    // In the order of numbers the filter's own index is a walk along them; the planner, which knows nothing of how
+    // many rows there are, would rather pass over all the others.
+    statement.push(match (query.sort, filter.office, filter.status) {
+        (SortKey::Id, Some(_), _) if filter.words.is_empty() => "customers indexed by customers_by_office",
+        (SortKey::Id, None, Some(_)) if filter.words.is_empty() => "customers indexed by customers_by_status",
+        _ => "customers",
+    });
+    statement.push(" where organization_id = ").push_bind(query.organization.get());
+    let walk_in_order = if query.sort == SortKey::Id { "" } else { "+" };
+    restrict(statement, query.organization, filter, walk_in_order);
+}
+
+/// What stands before the column of the order. The unary plus takes its index out of the planner's sight: those whom
+/// a search finds are few, and are read by their numbers and sorted rather than met on a walk along everybody.
+fn plain(query: &CustomerQuery) -> &'static str {
+    if query.filter.words.is_empty() { "" } else { "+" }
+}
+
+/// Adds the criteria; `plain` before a column keeps the planner from its index.
 fn restrict(
     statement: &mut QueryBuilder<Sqlite>,
     organization: OrganizationId,
@@ -92,7 +116,8 @@ fn restrict(
     let ranges = serde_json::to_string(&ranges).expect("pairs of texts are JSON");
     statement.push(" and id in (select customer_id from json_each(").push_bind(ranges);
     statement.push(") as wanted cross join customer_words where organization_id = ").push_bind(organization.get());
-    statement.push(" and word >= wanted.value ->> 0 and (word < wanted.value ->> 1 or wanted.value ->> 1 is null)");
+    // Every text comes before every blob.
+    statement.push(" and word >= wanted.value ->> 0 and word < coalesce(wanted.value ->> 1, x'ff')");
     statement.push(" group by customer_id having count(distinct wanted.key) = ");
     statement.push_bind(i64::try_from(filter.words.len()).unwrap_or(i64::MAX)).push(")");
 }
@@ -117,7 +142,7 @@ fn after(query: &CustomerQuery, place: &Boundary) -> Result<Vec<QueryBuilder<Sql
         Direction::Ascending => " > ",
         Direction::Descending => " < ",
     };
-    let id = place.id.get();
+    let (id, plain) = (place.id.get(), plain(query));
     let days = |date: &Date| i64::from(date.days_since_epoch());
     let mut statement = select(query);
     match (query.sort, &place.value) {
@@ -125,24 +150,24 @@ fn after(query: &CustomerQuery, place: &Boundary) -> Result<Vec<QueryBuilder<Sql
             statement.push(" and id").push(beyond).push_bind(id);
         }
         (SortKey::DisplayName, SortValue::Name(name)) => {
-            statement.push(" and (sort_name, id)").push(beyond).push("(").push_bind(name.clone());
+            statement.push(" and (").push(plain).push("sort_name, id)").push(beyond).push("(").push_bind(name.clone());
             statement.push(", ").push_bind(id).push(")");
         }
         (SortKey::SubmittedDate, SortValue::Date(Some(date))) => {
-            statement.push(" and (submitted_on, id)").push(beyond).push("(").push_bind(days(date));
+            statement.push(" and (").push(plain).push("submitted_on, id)").push(beyond).push("(").push_bind(days(date));
             statement.push(", ").push_bind(id).push(")");
         }
         (SortKey::ActivationDate, SortValue::Date(Some(date))) => {
-            statement.push(" and (activated_on, id)").push(beyond).push("(").push_bind(days(date));
+            statement.push(" and (").push(plain).push("activated_on, id)").push(beyond).push("(").push_bind(days(date));
             statement.push(", ").push_bind(id).push(")");
             // Those without a date follow all that have one: a range of their own, which an OR would turn into a
             // walk from the very first row.
             let mut undated = select(query);
-            undated.push(" and activated_on is null");
+            undated.push(" and ").push(plain).push("activated_on is null");
             return Ok(vec![statement, undated]);
         }
         (SortKey::ActivationDate, SortValue::Date(None)) => {
-            statement.push(" and activated_on is null and id").push(beyond).push_bind(id);
+            statement.push(" and ").push(plain).push("activated_on is null and id").push(beyond).push_bind(id);
         }
         (SortKey::Id | SortKey::DisplayName | SortKey::SubmittedDate | SortKey::ActivationDate, _) => {
             return Err(StoreError::Fault("a place of another order than the list's".into()));
@@ -151,21 +176,25 @@ fn after(query: &CustomerQuery, place: &Boundary) -> Result<Vec<QueryBuilder<Sql
     Ok(vec![statement])
 }
 
-fn order(statement: &mut QueryBuilder<Sqlite>, query: &CustomerQuery) {
-    statement.push(match (query.sort, query.direction) {
-        (SortKey::Id, Direction::Ascending) => " order by id",
-        (SortKey::Id, Direction::Descending) => " order by id desc",
-        (SortKey::DisplayName, Direction::Ascending) => " order by sort_name, id",
-        (SortKey::DisplayName, Direction::Descending) => " order by sort_name desc, id desc",
-        (SortKey::SubmittedDate, Direction::Ascending) => " order by submitted_on, id",
-        (SortKey::SubmittedDate, Direction::Descending) => " order by submitted_on desc, id desc",
-        (SortKey::ActivationDate, Direction::Ascending) => " order by activated_on nulls last, id",
-        (SortKey::ActivationDate, Direction::Descending) => " order by activated_on desc nulls last, id desc",
-    });
-}
-
-fn limit_to(statement: &mut QueryBuilder<Sqlite>, limit: i64) {
-    statement.push(" limit ").push_bind(limit);
+fn order(statement: &mut QueryBuilder<Sqlite>, query: &CustomerQuery, plain: &'static str) {
+    let (direction, column) = (
+        match query.direction {
+            Direction::Ascending => "",
+            Direction::Descending => " desc",
+        },
+        match query.sort {
+            SortKey::Id => None,
+            SortKey::DisplayName => Some("sort_name"),
+            SortKey::SubmittedDate => Some("submitted_on"),
+            SortKey::ActivationDate => Some("activated_on"),
+        },
+    );
+    statement.push(" order by ");
+    if let Some(column) = column {
+        statement.push(plain).push(column).push(direction);
+        statement.push(if query.sort == SortKey::ActivationDate { " nulls last, " } else { ", " });
+    }
+    statement.push("id").push(direction);
 }
 
 #[cfg(test)]
@@ -180,7 +209,7 @@ mod tests {
 
     fn tails(query: &CustomerQuery) -> Vec<String> {
         let sql = rows(query).unwrap().into_iter().map(|statement| statement.sql().as_str().to_owned());
-        sql.map(|sql| sql.split_once(" where ").unwrap().1.to_owned()).collect()
+        sql.map(|sql| sql.split_once(" from ").unwrap().1.to_owned()).collect()
     }
 
     #[test]
@@ -190,12 +219,14 @@ mod tests {
             office: Some(custodia_domain::OfficeId::FIRST),
             words: vec!["ada".into()],
         };
-        let page = query(SortKey::Id, Direction::Ascending, Window::Page { offset: 40 }, filter);
+        let page = query(SortKey::DisplayName, Direction::Ascending, Window::Page { offset: 40 }, filter);
         assert_eq!(
             tails(&page),
             [concat!(
-                "organization_id = ? and status = ? and office_id = ? and id in (select customer_id from ",
-                "customer_words where organization_id = ? and word >= ? and word < ?) order by id limit ? offset ?"
+                "customers where organization_id = ? and id in (select id from customers where organization_id = ? ",
+                "and +status = ? and +office_id = ? and id in (select customer_id from customer_words ",
+                "where organization_id = ? and word >= ? and word < ?) order by +sort_name, id limit ? offset ?) ",
+                "order by +sort_name, id"
             )]
         );
         let place =
@@ -205,11 +236,11 @@ mod tests {
             tails(&query(SortKey::ActivationDate, Direction::Descending, walk, CustomerFilter::default())),
             [
                 concat!(
-                    "organization_id = ? and (activated_on, id) < (?, ?) ",
+                    "customers where organization_id = ? and (activated_on, id) < (?, ?) ",
                     "order by activated_on desc nulls last, id desc limit ?"
                 ),
                 concat!(
-                    "organization_id = ? and activated_on is null ",
+                    "customers where organization_id = ? and activated_on is null ",
                     "order by activated_on desc nulls last, id desc limit ?"
                 ),
             ]

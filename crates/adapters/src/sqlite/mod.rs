@@ -216,12 +216,14 @@ fn migrating(path: &Path, error: MigrateError) -> OpenError {
 mod tests {
     use std::sync::Arc;
 
-    use custodia_domain::ports::{CommitError, CustomerStore as _, Directory as _};
+    use custodia_domain::ports::{
+        CommitError, CustomerFilter, CustomerQuery, CustomerStore as _, Direction, Directory as _, SortKey, Window,
+    };
     use custodia_domain::{
         Actor, Answer, Audit, Customer, CustomerChange, CustomerId, Fingerprint, FullName, Moment, Name, NewCustomer,
-        OfficeId, OrganizationId, Receipt, ReceiptKey, RequestId, Timestamp, Unit,
+        OfficeId, OrganizationId, Receipt, ReceiptKey, RequestId, Status, Timestamp, Unit,
     };
-    use sqlx::Row as _;
+    use sqlx::{Execute as _, Row as _};
     use tokio::sync::oneshot;
 
     use super::*;
@@ -456,35 +458,63 @@ mod tests {
         }
     }
 
+    /// How SQLite goes about a list: one line for each step.
+    async fn plan(fresh: &Fresh, query: &CustomerQuery) -> Vec<String> {
+        let mut steps = Vec::new();
+        for mut statement in list::rows(query).unwrap() {
+            let sql = format!("explain query plan {}", statement.build().sql().as_str());
+            let plan = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&fresh.store.readers).await.unwrap();
+            steps.extend(plan.iter().map(|step| step.get::<String, _>(3)));
+        }
+        steps
+    }
+
     #[tokio::test]
-    async fn every_list_walks_along_an_index() {
-        use custodia_domain::Status;
-        use custodia_domain::ports::{CustomerFilter, CustomerQuery, Direction, SortKey, Window};
-        use sqlx::Execute as _;
+    async fn every_list_walks_along_an_index_and_every_search_reads_whom_it_finds() {
         let fresh = Fresh::open().await;
-        let filters = [None, Some(Status::Active)].map(|status| CustomerFilter { status, ..CustomerFilter::default() });
+        let status = CustomerFilter { status: Some(Status::Active), ..CustomerFilter::default() };
+        let office = CustomerFilter { office: Some(OfficeId::FIRST), ..CustomerFilter::default() };
+        let words = CustomerFilter { words: vec!["ada".into(), "lo".into()], ..status.clone() };
+        let many = CustomerFilter { words: vec!["x".into(); 9], ..CustomerFilter::default() };
         for sort in [SortKey::Id, SortKey::DisplayName, SortKey::SubmittedDate, SortKey::ActivationDate] {
             for direction in [Direction::Ascending, Direction::Descending] {
-                for filter in &filters {
-                    let query = CustomerQuery {
-                        organization: fresh.organization,
-                        filter: filter.clone(),
-                        sort,
-                        direction,
-                        window: Window::After(None),
-                        limit: 20,
+                for filter in [&CustomerFilter::default(), &status, &office, &words, &many] {
+                    let (organization, filter) = (fresh.organization, filter.clone());
+                    let window = Window::After(None);
+                    let query = CustomerQuery { organization, filter, sort, direction, window, limit: 20 };
+                    let steps = plan(&fresh, &query).await;
+                    let of_customers: Vec<_> = steps.iter().filter(|step| step.contains(" customers ")).collect();
+                    let expected = match (query.filter.words.is_empty(), sort, query.filter.is_open()) {
+                        (false, _, _) => "SEARCH customers USING PRIMARY KEY (organization_id=? AND id=?)",
+                        (true, SortKey::Id, true) => "SEARCH customers USING PRIMARY KEY (organization_id=?)",
+                        (true, SortKey::Id, false) => "SEARCH customers USING INDEX customers_by_",
+                        (true, SortKey::DisplayName, _) => "SEARCH customers USING INDEX customers_by_name",
+                        (true, SortKey::SubmittedDate, _) => "SEARCH customers USING INDEX customers_by_submission",
+                        (true, SortKey::ActivationDate, _) => "SEARCH customers USING INDEX customers_by_activation",
                     };
-                    for mut statement in list::rows(&query).unwrap() {
-                        let sql = format!("explain query plan {}", statement.build().sql().as_str());
-                        let plan = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&fresh.store.readers).await.unwrap();
-                        let steps: Vec<String> = plan.iter().map(|step| step.get(3)).collect();
-                        assert!(
-                            steps.iter().all(|step| step.starts_with("SEARCH customers USING")),
-                            "{query:?} {steps:?}"
-                        );
-                    }
+                    assert!(of_customers.iter().all(|step| step.starts_with(expected)), "{query:?} {steps:?}");
+                    let sorts = steps.iter().any(|step| step.ends_with("FOR ORDER BY"));
+                    assert!(!sorts || !query.filter.words.is_empty(), "{query:?} {steps:?}");
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_rows_that_a_page_passes_over_are_not_read() {
+        let fresh = Fresh::open().await;
+        for sort in [SortKey::DisplayName, SortKey::SubmittedDate, SortKey::ActivationDate] {
+            let query = CustomerQuery {
+                organization: fresh.organization,
+                filter: CustomerFilter::default(),
+                sort,
+                direction: Direction::Ascending,
+                window: Window::Page { offset: 1000 },
+                limit: 20,
+            };
+            let steps = plan(&fresh, &query).await;
+            assert_eq!(steps[0], "SEARCH customers USING PRIMARY KEY (organization_id=? AND id=?)", "{steps:?}");
+            assert!(steps.iter().any(|step| step.contains("USING COVERING INDEX")), "{steps:?}");
         }
     }
 
