@@ -1,6 +1,7 @@
 //! API keys and partner accounts in SQLite.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
 use async_trait::async_trait;
 use custodia_domain::ports::{AddError, ApiKey, CredentialStore, PartnerAccount, Scope, StoreError};
@@ -103,7 +104,7 @@ impl CredentialStore for SqliteStore {
         let row = selected.fetch_optional(&self.readers).await.map_err(store_error)?;
         let account = |row| {
             let mut fields = Fields::of(row, "partner_accounts", "id, organization_id, password_hash");
-            let (id, organization) = (fields.raw()?, fields.number(OrganizationId::parse)?);
+            let (id, organization) = (fields.number(Ok::<_, Infallible>)?, fields.number(OrganizationId::parse)?);
             Ok(PartnerAccount { id, organization, password_hash: fields.raw()? })
         };
         row.as_ref().map(account).transpose()
@@ -120,7 +121,7 @@ const fn scope_label(scope: Scope) -> &'static str {
 fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
     let mut fields = Fields::of(row, "api_keys", key_columns!());
     Ok(ApiKey {
-        id: fields.raw()?,
+        id: fields.number(Ok::<_, Infallible>)?,
         organization: fields.number(OrganizationId::parse)?,
         name: fields.raw()?,
         hash: fields.hash()?,

@@ -350,6 +350,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_transaction_that_fails_as_a_whole_answers_no_refusal_either() {
+        let fresh = Fresh::open().await;
+        let go_on = fresh.hold().await;
+        let twice = [fresh.creation(1), fresh.creation(1)];
+        let answers = tokio::spawn({
+            let store = Arc::clone(&fresh.store);
+            async move { store.commit(twice.into()).await }
+        });
+        while fresh.store.writer.waiting() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let breaks = fresh.store.writer.enqueue(|connection| {
+            Box::pin(async move {
+                let ended = sqlx::query("rollback").execute(connection).await;
+                ended.map_or_else(writer::failed, |_| Ok(Ok::<(), Infallible>(())))
+            })
+        });
+        let breaks = breaks.await.unwrap();
+        go_on.send(()).unwrap();
+        assert!(breaks.await.unwrap().is_err());
+        let answers = answers.await.unwrap();
+        assert!(answers.iter().all(|answer| matches!(answer, Err(CommitError::Store(_)))), "{answers:?}");
+        assert_eq!(fresh.count().await, 0);
+        fresh.commit(fresh.creation(1)).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_caller_that_goes_away_does_not_take_its_work_along() {
         let fresh = Fresh::open().await;
         let go_on = fresh.hold().await;

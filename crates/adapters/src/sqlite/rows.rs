@@ -49,7 +49,8 @@ pub(super) struct Fields<'r> {
 }
 
 impl<'r> Fields<'r> {
-    /// The row's columns from the first on; `columns` is their list, for errors.
+    /// The row's columns from the first on, which names the record where it is a number; `columns` is their list, for
+    /// errors.
     pub(super) fn of(row: &'r SqliteRow, table: &'static str, columns: &'static str) -> Self {
         Self { row, table, columns, next: 0, id: 0 }
     }
@@ -74,6 +75,9 @@ impl<'r> Fields<'r> {
     /// The next column, a number, as what it stands for.
     pub(super) fn number<T, E>(&mut self, parse: impl FnOnce(i64) -> Result<T, E>) -> Result<T, StoreError> {
         let number = self.raw()?;
+        if self.next == 1 {
+            self.id = number;
+        }
         parse(number).map_err(|_| self.corrupt())
     }
 
@@ -111,7 +115,6 @@ fn date(days: i64) -> Result<Date, impl fmt::Debug> {
 pub(super) fn customer(row: &SqliteRow) -> Result<Customer, StoreError> {
     let mut fields = Fields::of(row, "customers", customer_columns!());
     let id = fields.number(CustomerId::parse)?;
-    fields.id = id.get();
     let organization = fields.number(OrganizationId::parse)?;
     let version = fields.number(Version::parse)?;
     let external_id = fields.optional_text(ExternalId::parse)?;
@@ -153,7 +156,6 @@ pub(super) fn customer(row: &SqliteRow) -> Result<Customer, StoreError> {
 pub(super) fn event(row: &SqliteRow) -> Result<RecordedEvent, StoreError> {
     let mut fields = Fields::of(row, "customer_events", event_columns!());
     let sequence = fields.number(Sequence::parse)?;
-    fields.id = sequence.get();
     let customer = fields.number(CustomerId::parse)?;
     let version = fields.number(Version::parse)?;
     let kind = fields.text(|name| EventKind::from_name(name).ok_or(()))?;

@@ -80,12 +80,11 @@ where
 
     fn answer(self: Box<Self>, fate: &Fate) {
         let answer = match (self.verdict, fate) {
-            // What was refused or failed by itself is not affected by what became of the others.
-            (Some(Ok(Err(refusal))), _) => Ok(Err(refusal)),
             (Some(Err(error)), _) => Err(error.into()),
-            (Some(Ok(Ok(done))), Fate::Durable) => Ok(Ok(done)),
+            (Some(Ok(verdict)), Fate::Durable) => Ok(verdict),
             (Some(Ok(Ok(_))), Fate::Unknown(cause)) => Err(WriteError::Unknown(Box::new(Arc::clone(cause)))),
-            (Some(Ok(Ok(_))) | None, Fate::RolledBack(cause)) | (None, Fate::Unknown(cause)) => {
+            // A refusal too: what it was refused for may have been a neighbour's work that is gone as well.
+            (Some(Ok(_)) | None, Fate::RolledBack(cause) | Fate::Unknown(cause)) => {
                 let cause = Box::new(Arc::clone(cause));
                 Err(WriteError::Store(if is_passing(cause.as_ref()) {
                     StoreError::Unavailable(cause)
