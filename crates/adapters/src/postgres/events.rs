@@ -1,6 +1,7 @@
 //! Events and receipts as rows: how they are read again, and how old receipts go. Must not know how they are written.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use custodia_domain::ports::{EventQuery, RecordedEvent};
 use custodia_domain::{
@@ -58,6 +59,7 @@ pub(super) async fn events(session: &mut PgConnection, query: &EventQuery) -> Re
 fn statement(query: &EventQuery) -> (String, PgArguments) {
     let mut arguments = PgArguments::default();
     let encoded = "numbers and texts are always encoded";
+    let written = "a text takes any text";
     arguments.add(query.organization.get()).expect(encoded);
     arguments.add(query.after.map_or(0, Sequence::get)).expect(encoded);
     let mut sql = String::from(concat!(
@@ -68,16 +70,16 @@ fn statement(query: &EventQuery) -> (String, PgArguments) {
     let mut bound = 2;
     if let Some(customer) = query.customer {
         bound += 1;
-        sql.push_str(&format!(" and e.customer_id = ${bound}"));
+        write!(sql, " and e.customer_id = ${bound}").expect(written);
         arguments.add(customer.get()).expect(encoded);
     }
     if !query.kinds.is_empty() {
         bound += 1;
-        sql.push_str(&format!(" and e.kind = any(${bound})"));
+        write!(sql, " and e.kind = any(${bound})").expect(written);
         let names: Vec<&str> = query.kinds.iter().map(|kind| kind.name()).collect();
         arguments.add(names).expect(encoded);
     }
-    sql.push_str(&format!(" order by e.sequence limit {}", rounded(query.limit)));
+    write!(sql, " order by e.sequence limit {}", rounded(query.limit)).expect(written);
     (sql, arguments)
 }
 

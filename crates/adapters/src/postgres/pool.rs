@@ -105,7 +105,7 @@ pub(super) fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let known = PARAMETERS.contains(&name) || (name.starts_with("options[") && name.ends_with(']'));
         if !known {
-            let shown = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+            let shown = name.chars().filter(char::is_ascii_graphic).take(64).collect();
             return Err(ConnectError::UnknownParameter(shown));
         }
         if matches!(name, "host" | "hostaddr" | "port") && has_comma(value) {
