@@ -96,6 +96,8 @@ create table customers (
 create index customers_sort_name_idx on customers (organization_id, sort_name, id);
 create index customers_submitted_on_idx on customers (organization_id, submitted_on, id);
 create index customers_activated_on_idx on customers (organization_id, activated_on, id);
+create index customers_status_idx on customers (organization_id, status, id);
+create index customers_office_idx on customers (organization_id, office_id, id);
 -- The one index that does not begin with the organization's number: its words do.
 create index customers_search_idx on customers using gin (search);
 

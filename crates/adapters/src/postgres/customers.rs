@@ -1,20 +1,17 @@
-//! Customers as rows: how they are found and listed, and how a row becomes a customer again. Must not know how they
+//! Customers as rows: how they are found, and how a row becomes a customer again. Must not know how they
 //! are written.
 
 use std::collections::HashMap;
 
-use custodia_domain::ports::{
-    CustomerFilter, CustomerKey, CustomerPage, CustomerQuery, Direction, Selector, SortKey, SortValue, StoreError,
-    Window,
-};
+use custodia_domain::ports::{CustomerKey, Selector, StoreError};
 use custodia_domain::{
     ClientType, ClosureReasonId, Customer, CustomerId, CustomerSnapshot, EmailAddress, ExternalId, FullName, GenderId,
     LegalFormId, MobileNumber, NamePart, OfficeId, OrganizationId, Status, Version,
 };
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Decode, PgConnection, Postgres, Row as _, Type};
+use sqlx::postgres::PgRow;
+use sqlx::{Decode, PgConnection, Postgres, Row as _, Type};
 
-use super::columns::{SqlDate, SqlInstant, prefix_query};
+use super::columns::{SqlDate, SqlInstant};
 use super::fault::Failure;
 
 /// The columns of a customer, in the order in which [`customer`] reads them.
@@ -25,9 +22,10 @@ macro_rules! customer_columns {
          c.email, c.born_on, c.gender_id, c.client_type_id, c.legal_form_id, c.created_at, c.updated_at"
     };
 }
+pub(super) use customer_columns;
 
 /// The place of the column after those of a customer.
-const AFTER_CUSTOMER: usize = 22;
+pub(super) const AFTER_CUSTOMER: usize = 22;
 
 const FIND_IDS: &str =
     concat!("select ", customer_columns!(), " from customers c where c.organization_id = $1 and c.id = any($2)");
@@ -128,220 +126,6 @@ fn put(found: &mut [Option<Customer>], places: Option<&Vec<usize>>, customer: Cu
     }
 }
 
-/// One page of a list.
-pub(super) async fn list(session: &mut PgConnection, query: &CustomerQuery) -> Result<CustomerPage, ReadFailure> {
-    let limit = usize::from(query.limit);
-    let list = ListStatement::of(query);
-    let rows = match list {
-        Some(list) => {
-            let statement = sqlx::query_with(AssertSqlSafe(list.sql), list.arguments);
-            statement.persistent(list.is_repeated).fetch_all(&mut *session).await?
-        }
-        None => Vec::new(),
-    };
-    let total = match (&query.window, rows.first()) {
-        (Window::After(_), _) => None,
-        (Window::Page { .. }, Some(row)) => Some(row.try_get::<i64, _>(AFTER_CUSTOMER)?),
-        (Window::Page { .. }, None) => Some(count(session, query).await?),
-    };
-    let customers = rows.iter().take(limit).map(customer).collect::<Result<_, _>>()?;
-    Ok(CustomerPage {
-        customers,
-        total: total.map(|total| u64::try_from(total).unwrap_or(0)),
-        more: rows.len() > limit,
-    })
-}
-
-/// How many rows match, where no row can tell.
-async fn count(session: &mut PgConnection, query: &CustomerQuery) -> Result<i64, ReadFailure> {
-    let mut conditions = Conditions::of(query.organization, &query.filter);
-    let sql = format!("select {}", conditions.total(&query.filter));
-    let arguments = std::mem::take(&mut conditions.arguments);
-    let counted: Option<i64> = sqlx::query_scalar_with(AssertSqlSafe(sql), arguments).fetch_one(&mut *session).await?;
-    Ok(counted.unwrap_or(0))
-}
-
-/// One row more than asked for tells whether more follow. A limit is part of the statement's text, so that its plan is
-/// made for it; a few sizes bound the number of texts.
-const LIMITS: [u8; 7] = [1, 10, 20, 25, 50, 75, 100];
-
-fn rounded(limit: u8) -> u8 {
-    LIMITS.into_iter().find(|size| *size >= limit).unwrap_or(limit) + 1
-}
-
-/// What every row of a list meets, and the values bound to it.
-struct Conditions {
-    sql: String,
-    arguments: PgArguments,
-    bound: usize,
-}
-
-impl Conditions {
-    fn of(organization: OrganizationId, filter: &CustomerFilter) -> Self {
-        let mut conditions = Self { sql: String::new(), arguments: PgArguments::default(), bound: 0 };
-        conditions.push("c.organization_id = ", organization.get());
-        if let Some(status) = filter.status {
-            conditions.push(" and c.status = ", status.label());
-        }
-        if let Some(office) = filter.office {
-            conditions.push(" and c.office_id = ", office.get());
-        }
-        if let Some(query) = prefix_query(organization, &filter.words) {
-            conditions.push(" and c.search @@ ", query);
-            conditions.sql.push_str("::tsquery");
-        }
-        conditions
-    }
-
-    fn push<'v>(&mut self, fragment: &str, value: impl sqlx::Encode<'v, Postgres> + Type<Postgres>) {
-        let place = self.bind(value);
-        self.sql.push_str(fragment);
-        self.sql.push_str(&place);
-    }
-
-    fn bind<'v>(&mut self, value: impl sqlx::Encode<'v, Postgres> + Type<Postgres>) -> String {
-        self.arguments.add(value).expect("numbers, dates and texts are always encoded");
-        self.bound += 1;
-        format!("${}", self.bound)
-    }
-
-    /// The expression of the total: counted row by row only where a criterion leaves rows out.
-    fn total(&self, filter: &CustomerFilter) -> String {
-        if filter.is_open() {
-            "(select o.customer_count from organizations o where o.id = $1)".to_owned()
-        } else {
-            format!("(select count(*) from customers c where {})", self.sql)
-        }
-    }
-}
-
-/// The statement of one page.
-struct ListStatement {
-    sql: String,
-    arguments: PgArguments,
-    /// Whether its text will come again, so that its plan is worth keeping.
-    is_repeated: bool,
-}
-
-impl ListStatement {
-    /// `None` where no row can be in the page.
-    ///
-    /// Rows without an activation date come last in both directions, which no index gives both ways: those with and
-    /// those without one are two walks, each in the order of its index.
-    fn of(query: &CustomerQuery) -> Option<Self> {
-        let mut conditions = Conditions::of(query.organization, &query.filter);
-        let columns = match query.window {
-            Window::Page { .. } => {
-                format!(concat!(customer_columns!(), ", {} as total"), conditions.total(&query.filter))
-            }
-            Window::After(_) => customer_columns!().to_owned(),
-        };
-        let offset = match query.window {
-            // PostgreSQL counts in 63 bits; no list is nearly as long.
-            Window::Page { offset } => offset.min(1 << 62),
-            Window::After(_) => 0,
-        };
-        let limit = u64::from(rounded(query.limit));
-        let (after, boundary) = match &query.window {
-            Window::After(Some(boundary)) => (true, Some(boundary)),
-            Window::Page { .. } | Window::After(None) => (false, None),
-        };
-        let (comparison, direction) = match query.direction {
-            Direction::Ascending => (">", "asc"),
-            Direction::Descending => ("<", "desc"),
-        };
-        let column = match query.sort {
-            SortKey::Id => None,
-            SortKey::DisplayName => Some("sort_name"),
-            SortKey::SubmittedDate => Some("submitted_on"),
-            SortKey::ActivationDate => Some("activated_on"),
-        };
-        debug_assert!(boundary.is_some() == after, "a boundary belongs to a walk");
-        let past_id = boundary.map(|place| conditions.bind(place.id.get()));
-        let past_value = boundary.and_then(|place| match &place.value {
-            SortValue::Id | SortValue::Date(None) => None,
-            SortValue::Name(name) => Some(conditions.bind(name.as_str())),
-            SortValue::Date(Some(date)) => Some(conditions.bind(SqlDate(*date))),
-        });
-        let walks = walks(query, column, past_id.as_deref(), past_value.as_deref(), comparison);
-        let sql = assemble(&columns, &conditions.sql, &walks, column, direction, offset, limit)?;
-        Some(Self { sql, arguments: conditions.arguments, is_repeated: offset == 0 })
-    }
-}
-
-/// The conditions of each walk besides those that every row meets, and whether its rows have the sort column.
-fn walks(
-    query: &CustomerQuery,
-    column: Option<&str>,
-    past_id: Option<&str>,
-    past_value: Option<&str>,
-    comparison: &str,
-) -> Vec<(String, bool)> {
-    let past = match (column, past_id, past_value) {
-        (_, None, _) => String::new(),
-        (Some(column), Some(id), Some(value)) => format!(" and (c.{column}, c.id) {comparison} ({value}, {id})"),
-        (_, Some(id), _) => format!(" and c.id {comparison} {id}"),
-    };
-    if query.sort != SortKey::ActivationDate {
-        return vec![(past, true)];
-    }
-    let behind_dates = past_id.is_some() && past_value.is_none();
-    let mut walks = Vec::with_capacity(2);
-    // A status says which of the two walks can have rows; the other one would read everything to find none.
-    if !behind_dates && query.filter.status != Some(Status::Pending) {
-        walks.push((format!("{past} and c.activated_on is not null"), true));
-    }
-    if !matches!(query.filter.status, Some(Status::Active | Status::Closed)) {
-        let past = if behind_dates { past.as_str() } else { "" };
-        walks.push((format!("{past} and c.activated_on is null"), false));
-    }
-    walks
-}
-
-fn assemble(
-    columns: &str,
-    conditions: &str,
-    walks: &[(String, bool)],
-    column: Option<&str>,
-    direction: &str,
-    offset: u64,
-    limit: u64,
-) -> Option<String> {
-    let order = |with_column: bool| match column.filter(|_| with_column) {
-        Some(column) => format!("c.{column} {direction}, c.id {direction}"),
-        None => format!("c.id {direction}"),
-    };
-    let offset_clause = if offset == 0 { String::new() } else { format!(" offset {offset}") };
-    match walks {
-        [] => None,
-        [(past, with_column)] => Some(format!(
-            "select {columns} from customers c where {conditions}{past} order by {} limit {limit}{offset_clause}",
-            order(*with_column)
-        )),
-        _ => {
-            let reach = limit.saturating_add(offset);
-            let parts: Vec<String> = walks
-                .iter()
-                .map(|(past, with_column)| {
-                    format!(
-                        concat!("(select ", customer_columns!(), " from customers c where {}{} order by {} limit {})"),
-                        conditions,
-                        past,
-                        order(*with_column),
-                        reach
-                    )
-                })
-                .collect();
-            let column = column.unwrap_or("id");
-            Some(format!(
-                "select {columns} from ({}) c order by c.{column} {direction} nulls last, c.id {direction} \
-                 limit {limit}{offset_clause}",
-                parts.join(" union all ")
-            ))
-        }
-    }
-}
-
 /// Why a row could not be read.
 #[derive(Debug)]
 pub(super) enum ReadFailure {
@@ -413,7 +197,7 @@ impl<'r> Reader<'r> {
 }
 
 /// The customer that a row holds, its columns being [`customer_columns`].
-fn customer(row: &PgRow) -> Result<Customer, ReadFailure> {
+pub(super) fn customer(row: &PgRow) -> Result<Customer, ReadFailure> {
     let id: i64 = row.try_get_unchecked(1)?;
     let read = Reader { row, table: "customers", id };
     let organization = read.parsed(0, "organization_id", |id| OrganizationId::parse(id).ok())?;

@@ -11,6 +11,7 @@ mod customers;
 mod directory;
 mod events;
 mod fault;
+mod lists;
 mod migrate;
 mod pool;
 #[cfg(test)]
@@ -168,7 +169,7 @@ impl CustomerStore for PostgresStore {
 
     #[instrument(name = "store.list", skip_all)]
     async fn list(&self, query: &CustomerQuery) -> Result<CustomerPage, StoreError> {
-        self.read(query.clone(), |session, query| Box::pin(customers::list(session, query))).await
+        self.read(query.clone(), |session, query| Box::pin(lists::list(session, query))).await
     }
 
     #[instrument(name = "store.commit", skip_all, fields(units = units.len()))]
