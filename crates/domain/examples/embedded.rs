@@ -1,16 +1,22 @@
 //! The crate inside another service: a store of its own behind the port, a fixed clock, and a customer's whole
 //! life. Run it with `cargo run -p custodia-domain --example embedded`.
 
+#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use custodia_domain::account::{Account, AccountId};
+use custodia_domain::company::Company;
+use custodia_domain::loan::{Loan, Score};
 use custodia_domain::ports::{
-    AddError, Clock, CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore,
-    Directory, EventQuery, IdSource, Office, Offices, RecordedEvent, Selector, StoreError,
+    AccountStore, AddError, Clock, CommitError, Committed, CompanyKey, Counter, CustomerKey, CustomerPage,
+    CustomerQuery, CustomerStore, Directory, EventQuery, IdSource, LoanBook, LoanPage, LoanQuery, LoanSelector,
+    LoanTotals, LogEntry, LoggedEvent, Office, Offices, Portfolio, RecordedEvent, ScoringEngine, Selector, StoreError,
 };
-use custodia_domain::registry::{Caller, Command, OfficeChoice, OperationError, Precondition, Registry};
+use custodia_domain::registry::{Caller, Command, OfficeChoice, OperationError, Ports, Precondition, Registry};
 use custodia_domain::{
     Actor, Answer, ClosingTerms, ClosureReasonId, Customer, CustomerId, Date, ExternalId, Moment, Name, NewCustomer,
     OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey, RequestId, Sequence, Timestamp, Unit, Version,
@@ -78,8 +84,14 @@ impl CustomerStore for OneOrganization {
         Ok(0)
     }
 
-    async fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, StoreError> {
-        Ok(self.0.lock().expect("no holder panics").1.iter().take(query.limit.into()).cloned().collect())
+    async fn events(&self, query: &EventQuery) -> Result<Vec<LogEntry>, StoreError> {
+        let state = self.0.lock().expect("no holder panics");
+        let entry = |recorded: &RecordedEvent| LogEntry {
+            sequence: recorded.sequence,
+            event: LoggedEvent::Customer(recorded.event.clone()),
+            audit: recorded.audit.clone(),
+        };
+        Ok(state.1.iter().take(query.limit.into()).map(entry).collect())
     }
 
     async fn history(
@@ -142,8 +154,60 @@ impl Directory for OneOffice {
         Err(AddError::Taken)
     }
 
+    async fn companies(&self, _: OrganizationId, keys: &[CompanyKey]) -> Result<Vec<Option<Company>>, StoreError> {
+        Ok(vec![None; keys.len()])
+    }
+
+    async fn list_companies(&self, _: OrganizationId, _: u64, _: u8) -> Result<(Vec<Company>, u64), StoreError> {
+        Ok((Vec::new(), 0))
+    }
+
+    async fn add_portfolio(&self, _: OrganizationId, _: &Portfolio, _: Timestamp) -> Result<(), AddError> {
+        Err(AddError::Taken)
+    }
+
+    async fn portfolios(&self, _: OrganizationId) -> Result<Vec<Portfolio>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn closure_reasons(&self, _: OrganizationId) -> Result<Vec<(ClosureReasonId, String)>, StoreError> {
         Ok(Vec::new())
+    }
+}
+
+/// A service without accounts, loans or scores.
+struct Nothing;
+
+#[async_trait]
+impl AccountStore for Nothing {
+    async fn accounts(&self, _: OrganizationId, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        Ok(vec![None; ids.len()])
+    }
+
+    async fn held_by(&self, _: OrganizationId, holders: &[ExternalId]) -> Result<Vec<Vec<Account>>, StoreError> {
+        Ok(vec![Vec::new(); holders.len()])
+    }
+}
+
+#[async_trait]
+impl LoanBook for Nothing {
+    async fn loans(&self, _: OrganizationId, selectors: &[LoanSelector]) -> Result<Vec<Option<Loan>>, StoreError> {
+        Ok(vec![None; selectors.len()])
+    }
+
+    async fn list_loans(&self, _: &LoanQuery) -> Result<LoanPage, StoreError> {
+        Ok(LoanPage { loans: Vec::new(), total: 0 })
+    }
+
+    async fn totals(&self, _: OrganizationId, customers: &[CustomerId]) -> Result<Vec<LoanTotals>, StoreError> {
+        Ok(vec![LoanTotals::default(); customers.len()])
+    }
+}
+
+#[async_trait]
+impl ScoringEngine for Nothing {
+    async fn scores(&self, _: OrganizationId, ids: &[ExternalId]) -> Result<Vec<Option<Score>>, StoreError> {
+        Ok(vec![None; ids.len()])
     }
 }
 
@@ -161,9 +225,8 @@ struct Counting(AtomicI64);
 
 #[async_trait]
 impl IdSource for Counting {
-    async fn customer_ids(&self, _: OrganizationId, count: usize) -> Result<Vec<CustomerId>, StoreError> {
-        let next = || CustomerId::parse(self.0.fetch_add(1, Ordering::Relaxed)).expect("counted from 1");
-        Ok((0..count).map(|_| next()).collect())
+    async fn numbers(&self, _: OrganizationId, _: Counter, count: usize) -> Result<Vec<i64>, StoreError> {
+        Ok((0..count).map(|_| self.0.fetch_add(1, Ordering::Relaxed)).collect())
     }
 
     fn random(&self) -> u128 {
@@ -192,8 +255,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let today = Date::parse("2026-05-22")?;
     let clock = Fixed(Moment { at: Timestamp::parse("2026-05-22T09:30:00Z")?, today });
     let store = Arc::new(OneOrganization::default());
-    let registry =
-        Registry::new(store.clone(), Arc::new(OneOffice), Arc::new(clock), Arc::new(Counting(AtomicI64::new(1))));
+    let registry = Registry::new(Ports {
+        customers: store.clone(),
+        directory: Arc::new(OneOffice),
+        accounts: Arc::new(Nothing),
+        loans: Arc::new(Nothing),
+        scores: Arc::new(Nothing),
+        clock: Arc::new(clock),
+        ids: Arc::new(Counting(AtomicI64::new(1))),
+    });
     let caller = Caller {
         organization: OrganizationId::FIRST,
         actor: Actor::new("embedded"),

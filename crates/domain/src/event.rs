@@ -51,6 +51,10 @@ pub enum Value {
     Integer(i64),
     /// A calendar date.
     Date(Date),
+    /// An instant.
+    Instant(Timestamp),
+    /// Some texts.
+    List(Box<[Box<str>]>),
 }
 
 /// Which kind of [`Value`] a field has.
@@ -62,6 +66,10 @@ pub enum FieldKind {
     Integer,
     /// [`Value::Date`].
     Date,
+    /// [`Value::Instant`].
+    Instant,
+    /// [`Value::List`].
+    List,
 }
 
 macro_rules! fields {
@@ -126,6 +134,44 @@ fields! {
     Closure = "closureDate": Date,
     /// Why the customer was closed.
     ClosureReason = "closureReasonId": Integer,
+    /// By which channel it was won.
+    Source = "source": Text,
+    /// From which address it came.
+    Ip = "ip": Text,
+    /// Its city.
+    City = "city": Text,
+    /// Its country, in free text.
+    Country = "country": Text,
+    /// Where it is.
+    Location = "location": Text,
+    /// Degrees north.
+    Latitude = "latitude": Text,
+    /// Degrees east.
+    Longitude = "longitude": Text,
+    /// The number of its company.
+    Company = "companyId": Integer,
+    /// The customer above it in the programme.
+    Parent = "sourceParentCustomerId": Text,
+    /// The subsidiary of the institution.
+    Subsidiary = "subsidiaryId": Text,
+    /// Its postal code.
+    PostalCode = "postalCode": Text,
+    /// Its country's code.
+    CountryCode = "countryCode": Text,
+    /// Since when it is the institution's customer.
+    CustomerSince = "customerCreationDate": Instant,
+    /// When its enrolment begins.
+    EnrolmentStart = "enrollmentStartDate": Instant,
+    /// When its enrolment ends.
+    EnrolmentEnd = "enrollmentEndDate": Instant,
+    /// Whether it takes part.
+    OptIn = "enrollmentOptInStatus": Text,
+    /// What it wants to be told of.
+    Alerts = "alertOptInStatus": List,
+    /// Whether offers may be aimed at it.
+    Targeting = "targetingIndicator": Text,
+    /// What it may redeem.
+    Redemption = "redemptionEligibility": Text,
 }
 
 impl Field {

@@ -31,9 +31,14 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod account;
+pub mod company;
 pub mod customer;
 pub mod event;
+pub mod facets;
+pub mod loan;
 pub mod ports;
+pub mod record;
 pub mod registry;
 pub mod search;
 #[cfg(feature = "serde")]
@@ -53,7 +58,7 @@ pub use event::{Change, CustomerEvent, EventKind, Field, FieldKind, Value};
 pub use time::{Date, DateError, Timestamp, TimestampError};
 pub use unit::{Actor, Answer, Audit, CustomerChange, Fingerprint, Receipt, ReceiptKey, RequestId, Unit};
 pub use value::{
-    AccountNo, ClientType, ClosureReasonId, CustomerId, EmailAddress, EmailError, ExternalId, ExternalIdError,
-    FullName, GenderId, IdError, LegalFormId, MobileNumber, NamePart, OfficeId, OfficeName, OrganizationId, Sequence,
-    TextError, Version,
+    AccountNo, ClientType, ClosureReasonId, CompanyNumber, CustomerId, EmailAddress, EmailError, ExternalId,
+    ExternalIdError, FullName, GenderId, IdError, LegalFormId, LoanId, MobileNumber, NamePart, OfficeId, OfficeName,
+    OrganizationId, Sequence, TextError, Version,
 };

@@ -6,9 +6,14 @@ use std::error::Error as StdError;
 use async_trait::async_trait;
 use thiserror::Error;
 
+use crate::account::{Account, AccountId};
+use crate::company::{Company, CompanyId};
+use crate::facets::Source;
+use crate::loan::{Loan, LoanStatus, Score};
+use crate::record::RecordEvent;
 use crate::{
-    Audit, ClosureReasonId, Customer, CustomerEvent, CustomerId, Date, EventKind, ExternalId, Moment, OfficeId,
-    OfficeName, OrganizationId, Receipt, ReceiptKey, Sequence, Status, Timestamp, Unit, Version,
+    Audit, ClosureReasonId, CompanyNumber, Customer, CustomerEvent, CustomerId, Date, EmailAddress, ExternalId, LoanId,
+    Moment, OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey, Sequence, Status, Timestamp, Unit, Version,
 };
 
 /// What lies beneath a fault; logged once at the edge, never shown to a client.
@@ -41,6 +46,9 @@ pub enum CommitError {
     /// The customer is no longer at the version that the unit expects, or is gone.
     #[error("customer {0} has changed meanwhile")]
     VersionConflict(CustomerId),
+    /// An account, loan or company is no longer as the unit expects, or its customer's loans are not.
+    #[error("a record has changed meanwhile")]
+    RecordConflict,
     /// Another customer of the organization has the external id of this one.
     #[error("the external id of customer {0} is taken")]
     ExternalIdTaken(CustomerId),
@@ -88,6 +96,12 @@ pub enum SortKey {
     SubmittedDate,
     /// The activation date; customers without one come last in both directions.
     ActivationDate,
+    /// The instant of creation.
+    CreatedAt,
+    /// The instant of the last change.
+    UpdatedAt,
+    /// The e-mail address, by code points; customers without one come last in both directions.
+    Email,
 }
 
 /// Upwards or downwards.
@@ -108,6 +122,12 @@ pub struct CustomerFilter {
     pub office: Option<OfficeId>,
     /// Found by every one of these folded words ([`crate::search::query_words`]).
     pub words: Vec<String>,
+    /// Active (`true`), or Pending or Closed (`false`).
+    pub active: Option<bool>,
+    /// Won by that channel.
+    pub source: Option<Source>,
+    /// Associated with that company.
+    pub company: Option<CompanyNumber>,
 }
 
 impl CustomerFilter {
@@ -127,6 +147,10 @@ pub enum SortValue {
     Name(String),
     /// For the dates; `None` for a customer that has none.
     Date(Option<Date>),
+    /// For the instants.
+    Instant(Timestamp),
+    /// For [`SortKey::Email`]; `None` for a customer that has none.
+    Email(Option<EmailAddress>),
 }
 
 /// A place between two rows of an ordered list.
@@ -147,6 +171,9 @@ impl Boundary {
             SortKey::DisplayName => SortValue::Name(crate::search::fold(&customer.display_name())),
             SortKey::SubmittedDate => SortValue::Date(Some(customer.submitted_on())),
             SortKey::ActivationDate => SortValue::Date(customer.activated_on()),
+            SortKey::CreatedAt => SortValue::Instant(customer.created_at()),
+            SortKey::UpdatedAt => SortValue::Instant(customer.updated_at()),
+            SortKey::Email => SortValue::Email(customer.email().cloned()),
         };
         Self { value, id: customer.id() }
     }
@@ -192,7 +219,27 @@ pub struct CustomerPage {
     pub more: bool,
 }
 
-/// A committed event with its circumstances.
+/// What an organization's event log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoggedEvent {
+    /// A customer's.
+    Customer(CustomerEvent),
+    /// Another record's.
+    Record(RecordEvent),
+}
+
+/// An event of the log with its circumstances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its place in the organization's order of commits.
+    pub sequence: Sequence,
+    /// What happened.
+    pub event: LoggedEvent,
+    /// Who, by which request and why.
+    pub audit: Audit,
+}
+
+/// A customer's event with its circumstances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
     /// Its place in the organization's order of commits.
@@ -210,8 +257,8 @@ pub struct EventQuery {
     pub organization: OrganizationId,
     /// Only events after this one.
     pub after: Option<Sequence>,
-    /// Only these kinds; every kind where empty.
-    pub kinds: Vec<EventKind>,
+    /// Only events of these names, such as `customer.created`; all where empty.
+    pub kinds: Vec<&'static str>,
     /// Only this customer's.
     pub customer: Option<CustomerId>,
     /// The greatest number of events, 1 to 500.
@@ -223,6 +270,10 @@ pub struct EventQuery {
 pub enum Counter {
     /// Customer numbers.
     Customers,
+    /// Company numbers.
+    Companies,
+    /// Loan numbers.
+    Loans,
 }
 
 /// Keeps customers, their events and the receipts of requests.
@@ -276,7 +327,7 @@ pub trait CustomerStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot answer.
-    async fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, StoreError>;
+    async fn events(&self, query: &EventQuery) -> Result<Vec<LogEntry>, StoreError>;
 
     /// The events of one customer with versions below `before` (all where `None`), newest first, at most `limit`.
     ///
@@ -411,6 +462,188 @@ pub trait Directory: Send + Sync {
     /// [`StoreError`] when the store cannot answer.
     async fn closure_reasons(&self, organization: OrganizationId)
     -> Result<Vec<(ClosureReasonId, String)>, StoreError>;
+
+    /// The companies of those names, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn companies(
+        &self,
+        organization: OrganizationId,
+        keys: &[CompanyKey],
+    ) -> Result<Vec<Option<Company>>, StoreError>;
+
+    /// The companies of an organization by number, `limit` of them after the first `offset`, and how many there are.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn list_companies(
+        &self,
+        organization: OrganizationId,
+        offset: u64,
+        limit: u8,
+    ) -> Result<(Vec<Company>, u64), StoreError>;
+
+    /// Adds a portfolio.
+    ///
+    /// # Errors
+    /// [`AddError`] says why not.
+    async fn add_portfolio(
+        &self,
+        organization: OrganizationId,
+        portfolio: &Portfolio,
+        at: Timestamp,
+    ) -> Result<(), AddError>;
+
+    /// The organization's portfolios, by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn portfolios(&self, organization: OrganizationId) -> Result<Vec<Portfolio>, StoreError>;
+}
+
+/// How a caller names a company.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CompanyKey {
+    /// By number.
+    Number(CompanyNumber),
+    /// By public id.
+    Id(CompanyId),
+}
+
+/// A portfolio that accounts belong to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Portfolio {
+    /// The institution's own key of it.
+    pub id: ExternalId,
+    /// What it is called.
+    pub name: Box<str>,
+    /// In what its rewards are counted.
+    pub reward_unit: Box<str>,
+}
+
+/// Keeps accounts with their cards; they are written by [`CustomerStore::commit`].
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait AccountStore: Send + Sync {
+    /// The accounts of those ids, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn accounts(
+        &self,
+        organization: OrganizationId,
+        ids: &[AccountId],
+    ) -> Result<Vec<Option<Account>>, StoreError>;
+
+    /// The accounts that each of those customers holds, by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn held_by(
+        &self,
+        organization: OrganizationId,
+        holders: &[ExternalId],
+    ) -> Result<Vec<Vec<Account>>, StoreError>;
+}
+
+/// How a caller names a loan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LoanSelector {
+    /// By number.
+    Id(LoanId),
+    /// By the engine's own key.
+    ExternalId(ExternalId),
+}
+
+/// By what a list of loans is ordered; ties are broken by id, in the same direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LoanSort {
+    /// The number.
+    Id,
+    /// The principal.
+    Principal,
+    /// When it is to be paid out; loans without that date come last in both directions.
+    ExpectedDisbursement,
+}
+
+/// Which loans are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LoanQuery {
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// Only this customer's.
+    pub customer: Option<CustomerId>,
+    /// Only those that stand so.
+    pub status: Option<LoanStatus>,
+    /// By what they are ordered.
+    pub sort: LoanSort,
+    /// Upwards or downwards.
+    pub direction: Direction,
+    /// Rows to pass over.
+    pub offset: u64,
+    /// The greatest number of rows, 1 to 100.
+    pub limit: u8,
+}
+
+/// One page of loans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoanPage {
+    /// The rows, in order.
+    pub loans: Vec<Loan>,
+    /// How many match in all.
+    pub total: u64,
+}
+
+/// Sums over all loans of a customer, in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoanTotals {
+    /// All that is owed.
+    pub outstanding: i128,
+    /// All that was paid.
+    pub paid: i128,
+}
+
+/// Keeps loan positions; they are written by [`CustomerStore::commit`].
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait LoanBook: Send + Sync {
+    /// The loans of those names, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn loans(
+        &self,
+        organization: OrganizationId,
+        selectors: &[LoanSelector],
+    ) -> Result<Vec<Option<Loan>>, StoreError>;
+
+    /// One page of loans.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn list_loans(&self, query: &LoanQuery) -> Result<LoanPage, StoreError>;
+
+    /// The sums over the loans of each of those customers, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn totals(
+        &self,
+        organization: OrganizationId,
+        customers: &[CustomerId],
+    ) -> Result<Vec<LoanTotals>, StoreError>;
+}
+
+/// Says how creditworthy customers are.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ScoringEngine: Send + Sync {
+    /// The scores of those external ids, in their order; `None` where nothing is known.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the engine cannot answer.
+    async fn scores(&self, organization: OrganizationId, ids: &[ExternalId]) -> Result<Vec<Option<Score>>, StoreError>;
 }
 
 /// An organization's offices.
@@ -532,12 +765,17 @@ pub trait Clock: Send + Sync {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait IdSource: Send + Sync {
-    /// So many customer numbers of an organization, ascending, never given before. Empty where there is no such
+    /// So many numbers of an organization's counter, ascending, never given before. Empty where there is no such
     /// organization.
     ///
     /// # Errors
     /// [`StoreError`] when the store behind it cannot answer.
-    async fn customer_ids(&self, organization: OrganizationId, count: usize) -> Result<Vec<CustomerId>, StoreError>;
+    async fn numbers(
+        &self,
+        organization: OrganizationId,
+        counter: Counter,
+        count: usize,
+    ) -> Result<Vec<i64>, StoreError>;
 
     /// 128 random bits, fit for a secret.
     fn random(&self) -> u128;

@@ -70,6 +70,8 @@ impl Serialize for Value {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Integer(number) => serializer.serialize_i64(*number),
             Self::Date(date) => date.serialize(serializer),
+            Self::Instant(instant) => instant.serialize(serializer),
+            Self::List(items) => items.serialize(serializer),
         }
     }
 }
@@ -79,6 +81,7 @@ impl Serialize for Value {
 enum Plain {
     Integer(i64),
     Text(Box<str>),
+    List(Box<[Box<str>]>),
 }
 
 impl Plain {
@@ -87,7 +90,9 @@ impl Plain {
             (FieldKind::Text, Self::Text(text)) => Some(Value::Text(text)),
             (FieldKind::Integer, Self::Integer(number)) => Some(Value::Integer(number)),
             (FieldKind::Date, Self::Text(text)) => Date::parse(&text).ok().map(Value::Date),
-            (FieldKind::Text | FieldKind::Date, Self::Integer(_)) | (FieldKind::Integer, Self::Text(_)) => None,
+            (FieldKind::Instant, Self::Text(text)) => Timestamp::parse(&text).ok().map(Value::Instant),
+            (FieldKind::List, Self::List(items)) => Some(Value::List(items)),
+            _ => None,
         }
     }
 }

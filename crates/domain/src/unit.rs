@@ -1,7 +1,11 @@
 //! The unit of work as a value: what one operation commits, wholly or not at all. Must not know how a store
 //! keeps it.
 
-use crate::{Customer, CustomerEvent, CustomerId, OrganizationId, Timestamp, Version};
+use crate::account::AccountChange;
+use crate::company::Company;
+use crate::loan::{LoanChange, ScoreChange};
+use crate::record::RecordEvent;
+use crate::{Customer, CustomerEvent, CustomerId, EventKind, Moment, OrganizationId, Timestamp, Version};
 
 /// Who did something: a credential's name for itself, such as `key:3` or `token:partner-1`; never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -132,10 +136,60 @@ impl CustomerChange {
         self.after.as_ref()
     }
 
+    /// Which loans the store must not hold for the change to apply: open ones keep a customer from being closed, any
+    /// from being deleted.
+    #[must_use]
+    pub fn forbids(&self) -> ForbiddenLoans {
+        let last = self.events.last().map(CustomerEvent::kind);
+        match last {
+            Some(EventKind::Deleted) => ForbiddenLoans::Any,
+            _ if self.events.iter().any(|event| event.kind() == EventKind::Closed) => ForbiddenLoans::Open,
+            _ => ForbiddenLoans::None,
+        }
+    }
+
     /// What happened, oldest first; at least one.
     #[must_use]
     pub fn events(&self) -> &[CustomerEvent] {
         &self.events
+    }
+}
+
+/// Which loans of its customer a change does not bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ForbiddenLoans {
+    /// It bears all.
+    None,
+    /// No open ones.
+    Open,
+    /// None at all.
+    Any,
+}
+
+/// A company with the event of its creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompanyChange {
+    company: Company,
+    event: RecordEvent,
+}
+
+impl CompanyChange {
+    /// The creation of that company.
+    #[must_use]
+    pub fn created(company: Company, moment: Moment) -> Self {
+        Self { event: company.created(moment), company }
+    }
+
+    /// The company.
+    #[must_use]
+    pub const fn company(&self) -> &Company {
+        &self.company
+    }
+
+    /// What happened.
+    #[must_use]
+    pub const fn event(&self) -> &RecordEvent {
+        &self.event
     }
 }
 
@@ -150,6 +204,14 @@ pub struct Unit {
     pub audit: Audit,
     /// The customers that change; each at most once.
     pub customers: Vec<CustomerChange>,
+    /// The accounts that change; each at most once.
+    pub accounts: Vec<AccountChange>,
+    /// The companies that come into being.
+    pub companies: Vec<CompanyChange>,
+    /// The loans that change; each at most once.
+    pub loans: Vec<LoanChange>,
+    /// The credit scores reported, by external id; a later one replaces an earlier one.
+    pub scores: Vec<ScoreChange>,
     /// The answer to keep for retries.
     pub receipt: Option<Receipt>,
 }

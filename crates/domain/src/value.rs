@@ -69,6 +69,14 @@ id!(
     ClosureReasonId
 );
 id!(
+    /// A company's number within its organization.
+    CompanyNumber
+);
+id!(
+    /// A loan's number within its organization.
+    LoanId
+);
+id!(
     /// How many changes a record has had: 1 when created, one more with every event.
     Version
 );
@@ -174,6 +182,7 @@ macro_rules! text {
         }
     };
 }
+pub(crate) use text;
 text!(
     /// The caller's own key of a customer, unique within an organization and compared byte for byte: 1 to 128
     /// code points, no control characters, no surrounding white space (rejected, not trimmed).

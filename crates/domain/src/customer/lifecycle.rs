@@ -5,6 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::loan::LoanCounts;
 use crate::{ClosureReasonId, Date, Field};
 
 /// Where a customer stands, with what belongs to each state.
@@ -113,9 +114,9 @@ pub enum Blocker {
     /// The state does not allow the command.
     State,
     /// That many loans are open.
-    OpenLoans(u64),
+    OpenLoans(u32),
     /// That many loans exist, open or not.
-    Loans(u64),
+    Loans(u32),
 }
 
 /// A command that the customer's state does not allow.
@@ -143,6 +144,8 @@ pub enum Rule {
     ExcludedByFullName,
     /// It names nothing that the organization has.
     Unknown,
+    /// It may not be before the start of the enrolment.
+    BeforeEnrolment,
 }
 
 /// One field of a command that breaks a rule.
@@ -181,7 +184,7 @@ impl Lifecycle {
     }
 
     /// The table of states and commands.
-    pub(crate) fn permit(self, transition: Transition, loans: u64) -> Result<(), Refusal> {
+    pub(crate) fn permit(self, transition: Transition, loans: LoanCounts) -> Result<(), Refusal> {
         let status = self.status();
         let state_allows = match (status, transition) {
             (Status::Pending, Transition::Activate | Transition::Update | Transition::Delete)
@@ -198,8 +201,8 @@ impl Lifecycle {
             ) => false,
         };
         let by_loans = match transition {
-            Transition::Close if loans > 0 => Some(Blocker::OpenLoans(loans)),
-            Transition::Delete if loans > 0 => Some(Blocker::Loans(loans)),
+            Transition::Close if loans.open > 0 => Some(Blocker::OpenLoans(loans.open)),
+            Transition::Delete if loans.total > 0 => Some(Blocker::Loans(loans.total)),
             Transition::Activate
             | Transition::Close
             | Transition::Update

@@ -15,6 +15,8 @@ pub use patch::{CustomerPatch, Patch};
 pub use snapshot::CustomerSnapshot;
 
 use crate::event::Field;
+use crate::facets::{Acquisition, Enrolment};
+use crate::loan::LoanCounts;
 use crate::{
     AccountNo, ClientType, CustomerEvent, CustomerId, Date, EmailAddress, EventKind, ExternalId, GenderId, LegalFormId,
     MobileNumber, OfficeId, OrganizationId, Timestamp, Version,
@@ -37,6 +39,17 @@ pub enum Outcome<E> {
     Applied(E),
     /// What was asked for already holds; nothing changed.
     Unchanged,
+}
+
+impl<E> Outcome<E> {
+    /// The event of an applied command.
+    #[must_use]
+    pub fn applied(self) -> Option<E> {
+        match self {
+            Self::Applied(event) => Some(event),
+            Self::Unchanged => None,
+        }
+    }
 }
 
 /// A stored or replayed state that no sequence of commands reaches; the text names the broken rule.
@@ -69,6 +82,10 @@ pub struct NewCustomer {
     pub submitted: Option<Date>,
     /// Since when it is Active; `None` creates it Pending.
     pub activated: Option<Date>,
+    /// How it was won.
+    pub acquisition: Acquisition,
+    /// Its part in the rewards programme.
+    pub enrolment: Option<Enrolment>,
 }
 
 impl NewCustomer {
@@ -87,6 +104,8 @@ impl NewCustomer {
             legal_form: None,
             submitted: None,
             activated: None,
+            acquisition: Acquisition::EMPTY,
+            enrolment: None,
         }
     }
 
@@ -106,6 +125,7 @@ impl NewCustomer {
         {
             problems.push(Invalid { field: Field::Activation, rule: Rule::BeforeSubmission });
         }
+        problems.extend(self.enrolment.as_ref().into_iter().flat_map(|enrolment| enrolment.problems(today)));
         if self.name == Name::FollowsExternalId && self.external_id.is_none() {
             problems.push(Invalid { field: Field::ExternalId, rule: Rule::Required });
         }
@@ -150,6 +170,9 @@ impl Customer {
             gender: new.gender,
             client_type: new.client_type,
             legal_form: new.legal_form,
+            acquisition: new.acquisition,
+            enrolment: new.enrolment,
+            loans: LoanCounts::default(),
             created_at: moment.at,
             updated_at: moment.at,
         };
@@ -172,7 +195,7 @@ impl Customer {
     /// [`CommandError::Invalid`] for the date, [`CommandError::Refused`] unless Pending.
     pub fn activate(&mut self, on: Date, moment: Moment) -> Result<Outcome<CustomerEvent>, CommandError> {
         Transition::Activate.check_date(on, moment.today)?;
-        self.permit(Transition::Activate, 0)?;
+        self.permit(Transition::Activate)?;
         if on < self.state.submitted {
             return Err(Invalid { field: Field::Activation, rule: Rule::BeforeSubmission }.into());
         }
@@ -183,13 +206,8 @@ impl Customer {
     ///
     /// # Errors
     /// [`CommandError::Refused`] unless Active without open loans, [`CommandError::Invalid`] for the date.
-    pub fn close(
-        &mut self,
-        terms: ClosingTerms,
-        open_loans: u64,
-        moment: Moment,
-    ) -> Result<Outcome<CustomerEvent>, CommandError> {
-        self.permit(Transition::Close, open_loans)?;
+    pub fn close(&mut self, terms: ClosingTerms, moment: Moment) -> Result<Outcome<CustomerEvent>, CommandError> {
+        self.permit(Transition::Close)?;
         let Lifecycle::Active { since } = self.state.lifecycle else {
             unreachable!("closing is permitted to Active customers alone")
         };
@@ -210,7 +228,7 @@ impl Customer {
         if !early.is_empty() {
             return Err(CommandError::Invalid(early));
         }
-        self.permit(Transition::Update, 0)?;
+        self.permit(Transition::Update)?;
         let mut next = self.state.clone();
         patch.apply(&mut next).map_err(CommandError::Invalid)?;
         if next == self.state {
@@ -223,8 +241,8 @@ impl Customer {
     ///
     /// # Errors
     /// [`CommandError::Refused`] unless Pending without loans.
-    pub fn delete(mut self, loans: u64, moment: Moment) -> Result<CustomerEvent, CommandError> {
-        self.permit(Transition::Delete, loans)?;
+    pub fn delete(mut self, moment: Moment) -> Result<CustomerEvent, CommandError> {
+        self.permit(Transition::Delete)?;
         match self.apply(EventKind::Deleted, moment, |_| ()) {
             Outcome::Applied(event) => Ok(event),
             Outcome::Unchanged => unreachable!("a deletion always applies"),
@@ -234,10 +252,9 @@ impl Customer {
     /// Whether a command is possible now.
     ///
     /// # Errors
-    /// [`Refusal`] with the state and every blocker at once. `loans` is the number of loans that would block it:
-    /// open ones for closing, any for deleting.
-    pub fn permit(&self, transition: Transition, loans: u64) -> Result<(), Refusal> {
-        self.state.lifecycle.permit(transition, loans)
+    /// [`Refusal`] with the state and every blocker at once: open loans block the closing, any loans the deletion.
+    pub fn permit(&self, transition: Transition) -> Result<(), Refusal> {
+        self.state.lifecycle.permit(transition, self.state.loans)
     }
 
     fn apply(
@@ -382,6 +399,24 @@ impl Customer {
     #[must_use]
     pub const fn submitted_on(&self) -> Date {
         self.state.submitted
+    }
+
+    /// How it was won.
+    #[must_use]
+    pub const fn acquisition(&self) -> &Acquisition {
+        &self.state.acquisition
+    }
+
+    /// Its part in the rewards programme.
+    #[must_use]
+    pub const fn enrolment(&self) -> Option<&Enrolment> {
+        self.state.enrolment.as_ref()
+    }
+
+    /// How many loans it has.
+    #[must_use]
+    pub const fn loans(&self) -> LoanCounts {
+        self.state.loans
     }
 
     /// When the record was made.

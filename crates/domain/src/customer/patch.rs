@@ -1,6 +1,7 @@
 //! Partial changes of a customer's details. Must not know how absence and null are written on any wire.
 
 use super::{CustomerSnapshot, Invalid, Name, NamePatch, Rule};
+use crate::facets::{AcquisitionPatch, Enrolment};
 use crate::{Date, EmailAddress, ExternalId, Field, MobileNumber, NamePart};
 
 /// What becomes of one value.
@@ -39,16 +40,21 @@ pub struct CustomerPatch {
     pub email: Patch<EmailAddress>,
     /// The date of birth.
     pub born: Patch<Date>,
+    /// How it was won.
+    pub acquisition: AcquisitionPatch,
+    /// Its part in the rewards programme, replaced whole.
+    pub enrolment: Option<Enrolment>,
 }
 
 impl CustomerPatch {
     /// The rules that the patch breaks whatever customer it meets.
     #[must_use]
     pub fn problems(&self, today: Date) -> Vec<Invalid> {
-        match self.born {
-            Patch::Set(born) if born > today => vec![Invalid { field: Field::DateOfBirth, rule: Rule::InFuture }],
-            Patch::Set(_) | Patch::Keep | Patch::Clear => Vec::new(),
+        let mut problems = self.enrolment.as_ref().map(|enrolment| enrolment.problems(today)).unwrap_or_default();
+        if matches!(self.born, Patch::Set(born) if born > today) {
+            problems.push(Invalid { field: Field::DateOfBirth, rule: Rule::InFuture });
         }
+        problems
     }
 
     pub(crate) fn apply(&self, state: &mut CustomerSnapshot) -> Result<(), Vec<Invalid>> {
@@ -58,6 +64,10 @@ impl CustomerPatch {
         self.mobile.apply(&mut state.mobile);
         self.email.apply(&mut state.email);
         self.born.apply(&mut state.born);
+        self.acquisition.apply(&mut state.acquisition);
+        if let Some(enrolment) = &self.enrolment {
+            state.enrolment = Some(enrolment.clone());
+        }
         state.name = match &self.name {
             NamePatch::Keep => return Ok(()),
             NamePatch::Full(name) => Name::Full(name.clone()),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{Impossible, Lifecycle, Name, Status};
 use crate::event::{Field, Value};
+use crate::facets::{self, Acquisition, Enrolment};
+use crate::loan::LoanCounts;
 use crate::{
     ClientType, ClosureReasonId, CustomerId, Date, EmailAddress, ExternalId, FullName, GenderId, LegalFormId,
     MobileNumber, NamePart, OfficeId, OrganizationId, Timestamp, Version,
@@ -41,6 +43,12 @@ pub struct CustomerSnapshot {
     pub client_type: Option<ClientType>,
     /// Code for the legal form.
     pub legal_form: Option<LegalFormId>,
+    /// How it was won.
+    pub acquisition: Acquisition,
+    /// Its part in the rewards programme.
+    pub enrolment: Option<Enrolment>,
+    /// How many loans it has, as its store counts them.
+    pub loans: LoanCounts,
     /// When the record was made.
     pub created_at: Timestamp,
     /// When the record last changed.
@@ -73,6 +81,9 @@ impl CustomerSnapshot {
             gender: None,
             client_type: None,
             legal_form: None,
+            acquisition: Acquisition::default(),
+            enrolment: None,
+            loans: LoanCounts::default(),
             created_at: at,
             updated_at: at,
         }
@@ -127,6 +138,13 @@ impl CustomerSnapshot {
                 "called after an external id it lacks",
             ),
             (self.updated_at >= self.created_at, "updated before it was created"),
+            (self.loans.open <= self.loans.total, "more open loans than loans"),
+            (
+                self.enrolment
+                    .as_ref()
+                    .is_none_or(|enrolment| enrolment.ends.is_none_or(|ends| ends >= enrolment.starts)),
+                "an enrolment that ends before it begins",
+            ),
             (
                 match self.lifecycle {
                     Lifecycle::Pending => true,
@@ -141,6 +159,10 @@ impl CustomerSnapshot {
 
     /// The value of one field; `None` where it has none.
     #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other field belongs to a facet, which has a match of its own"
+    )]
     pub fn value_of(&self, field: Field) -> Option<Value> {
         let text = |text: &str| Value::Text(text.into());
         let parts = match &self.name {
@@ -173,6 +195,7 @@ impl CustomerSnapshot {
             Field::Activation => since.map(Value::Date),
             Field::Closure => closing.map(|(on, _)| Value::Date(on)),
             Field::ClosureReason => closing.map(|(_, reason)| Value::Integer(reason.get())),
+            facet => facets::value_of(&self.acquisition, self.enrolment.as_ref(), facet),
         }
     }
 
@@ -184,7 +207,7 @@ impl CustomerSnapshot {
         updated_at: Timestamp,
         values: &BTreeMap<Field, Value>,
     ) -> Result<Self, Impossible> {
-        let read = Values(values);
+        let read = facets::Values(values);
         let office = read.integer(Field::Office, |id| OfficeId::parse(id).ok())?.ok_or(Impossible("no office"))?;
         let submitted = read.date(Field::Submitted)?.ok_or(Impossible("no submission date"))?;
         let status = read.text(Field::Status, Status::from_label)?.ok_or(Impossible("no status"))?;
@@ -202,34 +225,23 @@ impl CustomerSnapshot {
         state.gender = read.integer(Field::Gender, |id| GenderId::parse(id).ok())?;
         state.client_type = read.integer(Field::ClientType, ClientType::from_code)?;
         state.legal_form = read.integer(Field::LegalForm, |id| LegalFormId::parse(id).ok())?;
+        state.set_facets(values)?;
         Ok(state)
     }
-}
 
-struct Values<'a>(&'a BTreeMap<Field, Value>);
-
-impl Values<'_> {
-    fn text<T>(&self, field: Field, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Impossible> {
-        match self.0.get(&field) {
-            None => Ok(None),
-            Some(Value::Text(text)) => parse(text).map(Some).ok_or(Impossible(field.name())),
-            Some(Value::Integer(_) | Value::Date(_)) => Err(Impossible(field.name())),
-        }
+    /// The values of both facets, for stores that keep them together; empty where there are none.
+    #[must_use]
+    pub fn facet_values(&self) -> BTreeMap<Field, Value> {
+        let value = |field: &Field| Some((*field, self.value_of(*field)?));
+        facets::FACET_FIELDS.iter().filter_map(value).collect()
     }
 
-    fn integer<T>(&self, field: Field, parse: impl FnOnce(i64) -> Option<T>) -> Result<Option<T>, Impossible> {
-        match self.0.get(&field) {
-            None => Ok(None),
-            Some(Value::Integer(number)) => parse(*number).map(Some).ok_or(Impossible(field.name())),
-            Some(Value::Text(_) | Value::Date(_)) => Err(Impossible(field.name())),
-        }
-    }
-
-    fn date(&self, field: Field) -> Result<Option<Date>, Impossible> {
-        match self.0.get(&field) {
-            None => Ok(None),
-            Some(Value::Date(date)) => Ok(Some(*date)),
-            Some(Value::Text(_) | Value::Integer(_)) => Err(Impossible(field.name())),
-        }
+    /// Sets both facets from their values; other fields' are passed over.
+    ///
+    /// # Errors
+    /// [`Impossible`] for values that no facet has.
+    pub fn set_facets(&mut self, values: &BTreeMap<Field, Value>) -> Result<(), Impossible> {
+        (self.acquisition, self.enrolment) = facets::from_values(values)?;
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ pub use invariants::{
     refusal_changes_nothing, replay_rebuilds,
 };
 pub use strategies::{
-    Life, caller_command, client_type, closing_terms, command_sequence, customer, customer_patch, date, date_near,
-    email_address, external_id, full_name, id, mobile_number, moment, name, name_part, name_patch, new_customer,
-    timestamp,
+    Life, acquisition, acquisition_patch, caller_command, client_type, closing_terms, command_sequence, customer,
+    customer_patch, date, date_near, email_address, enrolment, external_id, full_name, id, mobile_number, moment, name,
+    name_part, name_patch, new_customer, timestamp,
 };

@@ -4,12 +4,18 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
+use std::net::IpAddr;
 
+use crate::facets::{
+    Acquisition, AcquisitionPatch, Alert, Coordinate, CountryCode, Enrolment, FreeText, OptIn, PostalCode, Redemption,
+    Source, Subsidiary, Targeting,
+};
 use crate::registry::Command;
 use crate::{
-    ClientType, ClosingTerms, ClosureReasonId, Customer, CustomerEvent, CustomerId, CustomerPatch, Date, EmailAddress,
-    ExternalId, FullName, GenderId, LegalFormId, MobileNumber, Moment, Name, NamePart, NamePatch, NewCustomer,
-    OfficeId, OrganizationId, Outcome, Patch, Timestamp,
+    ClientType, ClosingTerms, ClosureReasonId, CompanyNumber, Customer, CustomerEvent, CustomerId, CustomerPatch, Date,
+    EmailAddress, ExternalId, FullName, GenderId, LegalFormId, MobileNumber, Moment, Name, NamePart, NamePatch,
+    NewCustomer, OfficeId, OrganizationId, Outcome, Patch, Timestamp,
 };
 
 /// The day that moments and dates lie around: 2026-05-22.
@@ -109,11 +115,13 @@ pub fn new_customer() -> impl Strategy<Value = NewCustomer> {
     );
     let what = (option::of(date_near(20_000)), option::of(1..9_i64), option::of(client_type()), option::of(1..9_i64));
     let when = (option::weighted(0.4, date_near(30)), option::weighted(0.6, date_near(30)));
-    (who, what, when).prop_map(
+    (who, what, when, acquisition(), option::weighted(0.2, enrolment())).prop_map(
         |(
             (external_id, office, name, mobile, email),
             (born, gender, client_type, legal_form),
             (submitted, activated),
+            acquisition,
+            enrolment,
         )| {
             NewCustomer {
                 external_id,
@@ -127,6 +135,8 @@ pub fn new_customer() -> impl Strategy<Value = NewCustomer> {
                 legal_form: legal_form.map(|id| LegalFormId::parse(id).expect("positive")),
                 submitted,
                 activated,
+                acquisition,
+                enrolment,
             }
         },
     )
@@ -140,6 +150,7 @@ pub fn customer() -> impl Strategy<Value = (Customer, CustomerEvent)> {
             new.submitted = None;
             new.activated = new.activated.map(|date| date.min(moment.today));
             new.born = new.born.map(|date| date.min(moment.today));
+            new.enrolment = new.enrolment.filter(|enrolment| enrolment.problems(moment.today).is_empty());
         }
         Customer::open(OrganizationId::FIRST, CustomerId::parse(id).ok()?, new, moment).ok()
     })
@@ -159,22 +170,106 @@ pub fn name_patch() -> impl Strategy<Value = NamePatch> {
     ]
 }
 
+fn free_text() -> impl Strategy<Value = FreeText> {
+    prop_oneof!["[A-Z][a-z ]{0,20}", "\\PC{1,200}"].prop_filter_map("no text", |text| FreeText::parse(&text).ok())
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    "web|api|whatsapp|[a-z]{1,64}".prop_map(|text| Source::parse(&text).expect("1 to 64 letters"))
+}
+
+fn ip_address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u16; 8]>().prop_map(IpAddr::from),]
+}
+
+fn latitude() -> impl Strategy<Value = Coordinate> {
+    "[+-]?[0-8]?[0-9](\\.[0-9]{1,9})?".prop_map(|text| Coordinate::latitude(&text).expect("below 90"))
+}
+
+fn longitude() -> impl Strategy<Value = Coordinate> {
+    "[+-]?(1[0-7])?[0-9](\\.[0-9]{1,9})?".prop_map(|text| Coordinate::longitude(&text).expect("below 180"))
+}
+
+fn company() -> impl Strategy<Value = CompanyNumber> {
+    (1..50_i64).prop_map(|number| CompanyNumber::parse(number).expect("positive"))
+}
+
+/// What an intake records, nothing included; without a company, which would have to exist.
+pub fn acquisition() -> impl Strategy<Value = Acquisition> {
+    let place = (option::of(free_text()), option::of(free_text()), option::of(free_text()));
+    let rest = (option::of(source()), option::of(ip_address()), option::of(latitude()), option::of(longitude()));
+    option::weighted(0.4, (place, rest)).prop_map(|known| {
+        let Some(((city, country, location), (source, ip, latitude, longitude))) = known else {
+            return Acquisition::EMPTY;
+        };
+        Acquisition { source, ip, city, country, location, latitude, longitude, company: None }
+    })
+}
+
+/// Partial changes of what an intake records; with companies, which need not exist.
+pub fn acquisition_patch() -> impl Strategy<Value = AcquisitionPatch> {
+    let place = (patch(free_text()), patch(free_text()), patch(free_text()));
+    (place, patch(source()), patch(ip_address()), patch(latitude()), patch(longitude()), patch(company())).prop_map(
+        |((city, country, location), source, ip, latitude, longitude, company)| AcquisitionPatch {
+            source,
+            ip,
+            city,
+            country,
+            location,
+            latitude,
+            longitude,
+            company,
+        },
+    )
+}
+
+/// Parts in the programme, some of which begin in the future or end before they begin.
+pub fn enrolment() -> impl Strategy<Value = Enrolment> {
+    let who = (option::of(external_id()), "[0-9]{1,6}", "[0-9]{5}", prop_oneof!["US", "TZ", "GH"]);
+    let near = || date_near(4_000).prop_map(|date| date.midnight_utc().expect("near"));
+    let when = (near(), near(), option::of(near()));
+    let what = (
+        select(OptIn::ALL),
+        proptest::collection::btree_set(select(Alert::ALL), 0..4),
+        select(Targeting::ALL),
+        option::of(select(Redemption::ALL)),
+    );
+    (who, when, what).prop_map(|((parent, subsidiary, postal_code, country), (customer_since, starts, ends), what)| {
+        let (opt_in, alerts, targeting, redemption) = what;
+        Enrolment {
+            parent,
+            subsidiary: Subsidiary::parse(&subsidiary).expect("digits"),
+            postal_code: PostalCode::parse(&postal_code).expect("digits"),
+            country: CountryCode::parse(&country).expect("assigned"),
+            customer_since,
+            starts,
+            ends,
+            opt_in,
+            alerts,
+            targeting,
+            redemption,
+        }
+    })
+}
+
 /// Partial changes, the empty one included.
 pub fn customer_patch() -> impl Strategy<Value = CustomerPatch> {
-    (
+    let core = (
         option::weighted(0.2, external_id()),
         name_patch(),
         patch(mobile_number()),
         patch(email_address()),
         patch(date_near(9_000)),
-    )
-        .prop_map(|(external_id, name, mobile, email, born)| CustomerPatch {
-            external_id,
-            name,
-            mobile,
-            email,
-            born,
-        })
+    );
+    let facets = (
+        prop_oneof![2 => Just(AcquisitionPatch::default()), 1 => acquisition_patch()],
+        option::weighted(0.2, enrolment()),
+    );
+    (core, facets).prop_map(|((external_id, name, mobile, email, born), (mut acquisition, enrolment))| {
+        // A company has to exist in the store that is tested: those are for the tests that make companies.
+        acquisition.company = Patch::Keep;
+        CustomerPatch { external_id, name, mobile, email, born, acquisition, enrolment }
+    })
 }
 
 /// When and why a customer is closed.
@@ -226,9 +321,9 @@ impl Life {
             let mut next = life.states.last().expect("a life begins with a state").clone();
             let outcome = match command {
                 Command::Activate(on) => next.activate(*on, *moment),
-                Command::Close(terms) => next.close(*terms, 0, *moment),
-                Command::Update(patch) => next.update(patch, *moment),
-                Command::Delete => match next.clone().delete(0, *moment) {
+                Command::Close(terms) => next.close(*terms, *moment),
+                Command::Update(patch) | Command::Amend { patch, .. } => next.update(patch, *moment),
+                Command::Delete => match next.clone().delete(*moment) {
                     Ok(deletion) => {
                         life.events.push(deletion);
                         return life;

@@ -1,18 +1,28 @@
 //! The use cases: look up the receipt, load, command, commit. Owns their order and the bounded retry of version
 //! conflicts; must not know any wire form, which reaches it as a function that renders an answer.
 
+mod intake;
+mod loans;
+mod programme;
+
 use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use loans::{LoanOwner, LoanView, Scorecard};
+pub use programme::{AccountDraft, AccountPut, CardDraft, EnrolledView, Programme, ProgrammeItem};
+
+use crate::account::{AccountChange, AccountRule};
+use crate::loan::{LoanChange, LoanRefusal, ScoreChange};
 use crate::ports::{
-    Clock, CommitError, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Directory, IdSource, Office, Offices,
-    Selector, StoreError,
+    AccountStore, Clock, CommitError, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Directory,
+    IdSource, LoanBook, Office, Offices, ScoringEngine, Selector, StoreError,
 };
+use crate::unit::CompanyChange;
 use crate::{
-    Actor, Answer, Audit, ClosingTerms, CommandError, Customer, CustomerChange, CustomerEvent, CustomerId,
-    CustomerPatch, Date, Field, Fingerprint, Invalid, Moment, NewCustomer, OfficeId, OrganizationId, Outcome, Receipt,
-    ReceiptKey, Refusal, RequestId, Rule, Transition, Unit, Version,
+    Actor, Answer, Audit, Blocker, ClosingTerms, CommandError, Customer, CustomerChange, CustomerId, CustomerPatch,
+    Date, ExternalId, Field, Fingerprint, Invalid, Moment, NewCustomer, OfficeId, OrganizationId, Receipt, ReceiptKey,
+    Refusal, RequestId, Rule, Status, Transition, Unit, Version,
 };
 
 /// How often a command is tried again after another request changed the same customer between load and commit.
@@ -79,6 +89,20 @@ pub enum OperationError {
     /// Another customer has the external id.
     #[error("a customer with the same external id exists")]
     ExternalIdTaken,
+    /// Items of a batch break rules; each names its place and what is wrong there.
+    #[error("the batch is invalid")]
+    InvalidItems(Vec<ItemProblem>),
+    /// Items of a batch name what does not exist, or exists with other content.
+    #[error("items of the batch cannot be applied")]
+    RefusedItems {
+        /// Whether they are absent; otherwise they are there with other content or in another state.
+        absent: bool,
+        /// The items.
+        items: Vec<ItemRefusal>,
+    },
+    /// The customer's state or the loan's owner forbids the position.
+    #[error(transparent)]
+    Loan(#[from] LoanRefusal),
     /// Other requests changed the customer faster than this one could follow.
     #[error("a concurrent change won")]
     Contended,
@@ -97,10 +121,55 @@ impl OperationError {
     /// Whether the refusal was decided on stored state, and is therefore kept for retries under the same key.
     const fn is_kept(&self) -> bool {
         match self {
-            Self::NotFound | Self::PreconditionFailed { .. } | Self::Refused(_) | Self::ExternalIdTaken => true,
-            Self::Invalid(_) | Self::Contended | Self::KeyReused | Self::Unknown(_) | Self::Store(_) => false,
+            Self::NotFound
+            | Self::PreconditionFailed { .. }
+            | Self::Refused(_)
+            | Self::ExternalIdTaken
+            | Self::RefusedItems { .. }
+            | Self::Loan(_) => true,
+            Self::Invalid(_)
+            | Self::InvalidItems(_)
+            | Self::Contended
+            | Self::KeyReused
+            | Self::Unknown(_)
+            | Self::Store(_) => false,
         }
     }
+}
+
+/// What is wrong with one item of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemProblem {
+    /// Which item, from 0.
+    pub item: usize,
+    /// Which of the item's accounts or cards, from 0: `[account]` or `[account, card]`; empty for the item itself.
+    pub path: Vec<usize>,
+    /// What is wrong.
+    pub kind: ItemProblemKind,
+}
+
+/// What can be wrong with an item of a batch that only stored state can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ItemProblemKind {
+    /// A rule about a customer.
+    Customer(Invalid),
+    /// A rule about an account or its cards.
+    Account(AccountRule),
+    /// A member that a new record needs, by its wire name.
+    Required(&'static str),
+    /// The customer would hold more accounts than one may.
+    TooManyAccounts,
+}
+
+/// One item of a batch that cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemRefusal {
+    /// Which item, from 0.
+    pub item: usize,
+    /// The external id of the customer or account that it is about.
+    pub id: ExternalId,
+    /// Whether it is about an account rather than a customer.
+    pub account: bool,
 }
 
 impl From<CommandError> for OperationError {
@@ -141,6 +210,14 @@ pub enum Command {
     Close(ClosingTerms),
     /// A change of details.
     Update(CustomerPatch),
+    /// A change of details, then the activity that the caller wants: `true` activates a Pending customer today,
+    /// `false` is refused for an Active one, since closing needs a date and a reason.
+    Amend {
+        /// The details.
+        patch: CustomerPatch,
+        /// The activity; `None` leaves it.
+        active: Option<bool>,
+    },
     /// Out of the register.
     Delete,
 }
@@ -154,9 +231,30 @@ pub enum OfficeChoice {
     Given(OfficeId),
 }
 
+/// What an operation changes.
+#[derive(Default)]
+struct Changes {
+    customers: Vec<CustomerChange>,
+    accounts: Vec<AccountChange>,
+    companies: Vec<CompanyChange>,
+    loans: Vec<LoanChange>,
+    scores: Vec<ScoreChange>,
+}
+
+impl Changes {
+    fn of_customers(customers: Vec<CustomerChange>) -> Self {
+        Self { customers, ..Self::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { customers, accounts, companies, loans, scores } = self;
+        customers.is_empty() && accounts.is_empty() && companies.is_empty() && loans.is_empty() && scores.is_empty()
+    }
+}
+
 /// What an operation changes, and what its answer shows.
 struct Plan<T> {
-    changes: Vec<CustomerChange>,
+    changes: Changes,
     shown: T,
 }
 
@@ -201,10 +299,10 @@ impl<D: Fn(Moment) -> NewCustomer + Send + Sync> Operation for Creation<D> {
         let (Some(office), true) = (found, problems.is_empty()) else {
             return Err(OperationError::Invalid(problems));
         };
-        let id = registry.next_customer_id(caller.organization).await?;
+        let id = registry.customer_ids(caller.organization, 1).await?.into_iter().next().expect("one was asked for");
         let (customer, event) = Customer::open(caller.organization, id, new, moment)?;
         let change = CustomerChange::kept(customer.clone(), vec![event]);
-        Ok(Plan { changes: vec![change], shown: CustomerView { customer, office } })
+        Ok(Plan { changes: Changes::of_customers(vec![change]), shown: CustomerView { customer, office } })
     }
 }
 
@@ -226,35 +324,46 @@ impl Operation for OnOne<'_> {
         let before = registry.load(caller, self.selector).await?;
         let office = registry.office(&before).await?;
         let (changes, customer) = apply(before, self.command, moment)?;
-        Ok(Plan { changes, shown: CustomerView { customer, office } })
+        Ok(Plan { changes: Changes::of_customers(changes), shown: CustomerView { customer, office } })
     }
+}
+
+/// All that the use cases need of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// Keeps customers, events and receipts, and commits every unit of work.
+    pub customers: Arc<dyn CustomerStore>,
+    /// Organizations and their reference data.
+    pub directory: Arc<dyn Directory>,
+    /// Accounts with cards.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Loan positions.
+    pub loans: Arc<dyn LoanBook>,
+    /// Credit scores.
+    pub scores: Arc<dyn ScoringEngine>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ids: Arc<dyn IdSource>,
 }
 
 /// The use cases over the ports.
 #[derive(Clone)]
 pub struct Registry {
-    customers: Arc<dyn CustomerStore>,
-    directory: Arc<dyn Directory>,
-    clock: Arc<dyn Clock>,
-    ids: Arc<dyn IdSource>,
+    ports: Ports,
 }
 
 impl Registry {
     /// The use cases over those ports.
     #[must_use]
-    pub fn new(
-        customers: Arc<dyn CustomerStore>,
-        directory: Arc<dyn Directory>,
-        clock: Arc<dyn Clock>,
-        ids: Arc<dyn IdSource>,
-    ) -> Self {
-        Self { customers, directory, clock, ids }
+    pub const fn new(ports: Ports) -> Self {
+        Self { ports }
     }
 
     /// The time of an operation.
     #[must_use]
     pub fn now(&self) -> Moment {
-        self.clock.now()
+        self.ports.clock.now()
     }
 
     /// Creates a customer. The draft is made from the moment of the operation, so that "today" is one day throughout;
@@ -315,7 +424,7 @@ impl Registry {
     /// # Errors
     /// [`StoreError`] when the store cannot answer.
     pub async fn list(&self, query: &CustomerQuery) -> Result<ViewPage, StoreError> {
-        let CustomerPage { customers, total, more } = self.customers.list(query).await?;
+        let CustomerPage { customers, total, more } = self.ports.customers.list(query).await?;
         let mut views = Vec::with_capacity(customers.len());
         for customer in customers {
             views.push(CustomerView { office: self.office(&customer).await?, customer });
@@ -335,10 +444,10 @@ impl Registry {
                 Ok(None) => {}
                 Err(error) => return render(Err(&error)),
             }
-            let moment = self.clock.now();
+            let moment = self.ports.clock.now();
             let (changes, answer) = match operation.plan(self, caller, moment).await {
                 Ok(plan) => (plan.changes, render(Ok(&plan.shown))),
-                Err(error) if error.is_kept() && caller.key.is_some() => (Vec::new(), render(Err(&error))),
+                Err(error) if error.is_kept() && caller.key.is_some() => (Changes::default(), render(Err(&error))),
                 Err(error) => return render(Err(&error)),
             };
             if changes.is_empty() && caller.key.is_none() {
@@ -346,8 +455,9 @@ impl Registry {
             }
             let refused = match self.commit(caller, moment, changes, &answer).await {
                 Ok(()) => return answer,
-                Err(CommitError::ReceiptTaken) => continue,
-                Err(CommitError::VersionConflict(_)) => continue,
+                Err(CommitError::ReceiptTaken | CommitError::VersionConflict(_) | CommitError::RecordConflict) => {
+                    continue;
+                }
                 Err(CommitError::ExternalIdTaken(_)) => OperationError::ExternalIdTaken,
                 Err(CommitError::UnknownOffice(_)) => {
                     OperationError::Invalid(vec![Invalid { field: Field::Office, rule: Rule::Unknown }])
@@ -359,7 +469,7 @@ impl Registry {
             if !refused.is_kept() || caller.key.is_none() {
                 return answer;
             }
-            match self.commit(caller, moment, Vec::new(), &answer).await {
+            match self.commit(caller, moment, Changes::default(), &answer).await {
                 Ok(()) => return answer,
                 Err(CommitError::Store(error)) => {
                     return render(Err(&OperationError::Store(error)));
@@ -376,7 +486,8 @@ impl Registry {
         let Some(key) = &caller.key else {
             return Ok(None);
         };
-        let found = self.customers.receipts(caller.organization, &[key.receipt]).await?.into_iter().next().flatten();
+        let found =
+            self.ports.customers.receipts(caller.organization, &[key.receipt]).await?.into_iter().next().flatten();
         match found {
             None => Ok(None),
             Some(receipt) if receipt.fingerprint == key.fingerprint => {
@@ -392,7 +503,7 @@ impl Registry {
         &self,
         caller: &Caller,
         moment: Moment,
-        customers: Vec<CustomerChange>,
+        changes: Changes,
         answer: &Answer,
     ) -> Result<(), CommitError> {
         let receipt = caller.key.as_ref().map(|key| Receipt {
@@ -407,8 +518,10 @@ impl Registry {
             idempotency_key: caller.key.as_ref().map(|key| key.text.clone()),
             reason: caller.reason.clone(),
         };
-        let unit = Unit { organization: caller.organization, at: moment.at, audit, customers, receipt };
-        let verdict = self.customers.commit(vec![unit]).await.into_iter().next();
+        let Changes { customers, accounts, companies, loans, scores } = changes;
+        let organization = caller.organization;
+        let unit = Unit { organization, at: moment.at, audit, customers, accounts, companies, loans, scores, receipt };
+        let verdict = self.ports.customers.commit(vec![unit]).await.into_iter().next();
         verdict.expect("a store answers every unit").map(|_| ())
     }
 
@@ -421,9 +534,9 @@ impl Registry {
     ) -> Result<(), OperationError> {
         let problems = match command {
             Command::Activate(on) => Transition::Activate.check_date(*on, moment.today).err().into_iter().collect(),
-            Command::Update(patch) => patch.problems(moment.today),
+            Command::Update(patch) | Command::Amend { patch, .. } => patch.problems(moment.today),
             Command::Close(terms) => {
-                let listed = self.directory.closure_reasons(organization).await?;
+                let listed = self.ports.directory.closure_reasons(organization).await?;
                 let known = listed.is_empty() || listed.iter().any(|(code, _)| *code == terms.reason);
                 if known { Vec::new() } else { vec![Invalid { field: Field::ClosureReason, rule: Rule::Unknown }] }
             }
@@ -444,13 +557,13 @@ impl Registry {
     }
 
     async fn find(&self, organization: OrganizationId, selector: Selector) -> Result<Option<Customer>, StoreError> {
-        let found = self.customers.find(&[CustomerKey { organization, selector }]).await?;
+        let found = self.ports.customers.find(&[CustomerKey { organization, selector }]).await?;
         Ok(found.into_iter().next().flatten())
     }
 
     async fn offices(&self, organization: OrganizationId) -> Result<Offices, StoreError> {
         let missing = || StoreError::Corrupt { table: "organizations", column: "id", id: organization.get() };
-        self.directory.offices(organization).await?.ok_or_else(missing)
+        self.ports.directory.offices(organization).await?.ok_or_else(missing)
     }
 
     async fn office(&self, customer: &Customer) -> Result<Office, StoreError> {
@@ -459,28 +572,50 @@ impl Registry {
         offices.get(customer.office()).cloned().ok_or_else(missing)
     }
 
-    async fn next_customer_id(&self, organization: OrganizationId) -> Result<CustomerId, StoreError> {
+    async fn customer_ids(&self, organization: OrganizationId, count: usize) -> Result<Vec<CustomerId>, StoreError> {
+        let numbers = self.numbers(organization, Counter::Customers, count).await?;
+        Ok(numbers.into_iter().filter_map(|number| CustomerId::parse(number).ok()).collect())
+    }
+
+    /// So many numbers, exactly.
+    async fn numbers(
+        &self,
+        organization: OrganizationId,
+        counter: Counter,
+        count: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        let numbers = self.ports.ids.numbers(organization, counter, count).await?;
         let missing = || StoreError::Corrupt { table: "organizations", column: "id", id: organization.get() };
-        self.ids.customer_ids(organization, 1).await?.into_iter().next().ok_or_else(missing)
+        if numbers.len() == count { Ok(numbers) } else { Err(missing()) }
     }
 }
 
 /// Runs a command on a loaded customer: the changes to commit (none where it already holds) and the state to show.
 fn apply(before: Customer, command: &Command, moment: Moment) -> Result<(Vec<CustomerChange>, Customer), CommandError> {
     let mut customer = before;
-    let outcome: Outcome<CustomerEvent> = match command {
-        Command::Activate(on) => customer.activate(*on, moment)?,
-        Command::Close(terms) => customer.close(*terms, 0, moment)?,
-        Command::Update(patch) => customer.update(patch, moment)?,
+    let mut events = Vec::new();
+    match command {
+        Command::Activate(on) => events.extend(customer.activate(*on, moment)?.applied()),
+        Command::Close(terms) => events.extend(customer.close(*terms, moment)?.applied()),
+        Command::Update(patch) => events.extend(customer.update(patch, moment)?.applied()),
+        Command::Amend { patch, active } => {
+            events.extend(customer.update(patch, moment)?.applied());
+            match (active, customer.status()) {
+                (Some(true), Status::Pending) => events.extend(customer.activate(moment.today, moment)?.applied()),
+                (Some(false), Status::Active) => {
+                    return Err(Refusal { status: Status::Active, blockers: vec![Blocker::State] }.into());
+                }
+                (Some(true), Status::Active | Status::Closed)
+                | (Some(false), Status::Pending | Status::Closed)
+                | (None, _) => {}
+            }
+        }
         Command::Delete => {
-            let deletion = customer.clone().delete(0, moment)?;
+            let deletion = customer.clone().delete(moment)?;
             return Ok((vec![CustomerChange::gone(deletion)], customer));
         }
-    };
-    let changes = match outcome {
-        Outcome::Applied(event) => vec![CustomerChange::kept(customer.clone(), vec![event])],
-        Outcome::Unchanged => Vec::new(),
-    };
+    }
+    let changes = if events.is_empty() { Vec::new() } else { vec![CustomerChange::kept(customer.clone(), events)] };
     Ok((changes, customer))
 }
 

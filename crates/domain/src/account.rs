@@ -1,0 +1,457 @@
+//! An account with its cards: an aggregate of its own, tied to its holders by their external ids, whether or not
+//! they exist yet. Must not know the customer aggregate.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use crate::facets::labels;
+use crate::record::{NamedChange, RecordEvent, RecordKind};
+use crate::{ExternalId, Moment, OrganizationId, Outcome, Timestamp, Value, Version};
+
+/// The caller's own key of an account; the same rules as for a customer's.
+pub type AccountId = ExternalId;
+
+/// The most cards an account may have.
+pub const CARDS_LIMIT: usize = 200;
+
+/// The most accounts a customer may hold.
+pub const ACCOUNTS_LIMIT: usize = 200;
+
+labels!(
+    /// Where an account stands.
+    AccountStatus {
+        /// In use.
+        Open = "OPEN",
+        /// Ended.
+        Closed = "CLOSED",
+        /// Contested.
+        Dispute = "DISPUTE",
+        /// Suspected of fraud.
+        Fraud = "FRAUD",
+    }
+);
+labels!(
+    /// What kind of account it is.
+    AccountKind {
+        /// Prepaid.
+        Prepaid = "PPD",
+        /// Money market.
+        MoneyMarket = "MMA",
+        /// Credit card.
+        CreditCard = "CRD",
+        /// Demand deposit.
+        DemandDeposit = "DDA",
+        /// Savings.
+        Savings = "SAV",
+        /// Small business credit card.
+        BusinessCreditCard = "SBCRD",
+        /// Small business demand deposit.
+        BusinessDemandDeposit = "SBDDA",
+        /// Small business savings.
+        BusinessSavings = "SBS",
+    }
+);
+labels!(
+    /// What kind of card it is.
+    CardKind {
+        /// Paid later.
+        Credit = "CREDIT",
+        /// Paid at once.
+        Debit = "DEBIT",
+        /// Paid before.
+        Prepaid = "PREPAID",
+    }
+);
+labels!(
+    /// Where a card stands.
+    CardStatus {
+        /// In use.
+        Open = "OPEN",
+        /// Ended.
+        Closed = "CLOSED",
+    }
+);
+
+/// Why a text or number is not a value of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CardValueError {
+    /// Not the last four digits of a card number.
+    #[error("must be 4 digits")]
+    Last4,
+    /// Not an issuer identification number.
+    #[error("must be 6 or 8 digits")]
+    Iin,
+    /// Not a network's number.
+    #[error("must be 3, 4, 5 or 6")]
+    Network,
+}
+
+macro_rules! digits {
+    ($(#[$doc:meta])* $name:ident, $lengths:pat, $error:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Accepts ASCII digits of the right number.
+            ///
+            /// # Errors
+            /// [`CardValueError`] otherwise.
+            pub fn parse(text: &str) -> Result<Self, CardValueError> {
+                let right = matches!(text.len(), $lengths) && text.bytes().all(|byte| byte.is_ascii_digit());
+                if right { Ok(Self(text.into())) } else { Err($error) }
+            }
+
+            /// The digits.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+digits!(
+    /// The last four digits of a card number.
+    Last4, 4, CardValueError::Last4
+);
+digits!(
+    /// The first six or eight digits of a card number: its issuer.
+    Iin, 6 | 8, CardValueError::Iin
+);
+
+/// A card network: 3, 4, 5 or 6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network(u8);
+
+impl Network {
+    /// Accepts 3 to 6.
+    ///
+    /// # Errors
+    /// [`CardValueError::Network`] for every other number.
+    pub fn parse(number: i64) -> Result<Self, CardValueError> {
+        match u8::try_from(number) {
+            Ok(number @ 3..=6) => Ok(Self(number)),
+            _ => Err(CardValueError::Network),
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// What tells the cards of an account apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CardKey {
+    /// Whose card it is.
+    pub holder: ExternalId,
+    /// The last digits of its number.
+    pub last4: Last4,
+}
+
+/// A card; its number is never known whole.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Card {
+    /// Its issuer.
+    pub iin: Iin,
+    /// Its kind.
+    pub kind: CardKind,
+    /// Where it stands.
+    pub status: CardStatus,
+    /// Its network.
+    pub network: Network,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// When it was closed; there exactly when it is closed.
+    pub closed: Option<Timestamp>,
+}
+
+/// An account's own values, without its cards.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AccountDetails {
+    /// Its holders, in the order of their ids; at least the primary one.
+    pub holders: BTreeSet<ExternalId>,
+    /// The first among its holders.
+    pub primary: ExternalId,
+    /// Where it stands.
+    pub status: AccountStatus,
+    /// Its kind.
+    pub kind: AccountKind,
+    /// The portfolio it belongs to.
+    pub portfolio: ExternalId,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// When it was closed; there exactly when it is closed.
+    pub closed: Option<Timestamp>,
+}
+
+/// A rule between the values of an account or card that does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum AccountRule {
+    /// The primary holder is not among the holders.
+    #[error("must be one of sourceCustomerIds")]
+    PrimaryNotHolder,
+    /// A closed one without a date of closing.
+    #[error("required when status is CLOSED")]
+    ClosedWithoutDate,
+    /// A date of closing on one that is not closed.
+    #[error("must be null unless status is CLOSED")]
+    DateWithoutClosed,
+    /// Closed before it was opened.
+    #[error("must not be before it was opened")]
+    ClosedBeforeOpened,
+    /// A card of somebody who does not hold the account.
+    #[error("must be one of the account's sourceCustomerIds")]
+    CardOfStranger,
+    /// More cards than an account may have.
+    #[error("an account has at most 200 cards")]
+    TooManyCards,
+}
+
+/// The closing rule that accounts and cards share.
+#[must_use]
+pub fn closing_rule(is_closed: bool, opened: Timestamp, closed: Option<Timestamp>) -> Option<AccountRule> {
+    match (is_closed, closed) {
+        (true, None) => Some(AccountRule::ClosedWithoutDate),
+        (false, Some(_)) => Some(AccountRule::DateWithoutClosed),
+        (true, Some(closed)) if closed < opened => Some(AccountRule::ClosedBeforeOpened),
+        (true, Some(_)) | (false, None) => None,
+    }
+}
+
+impl Card {
+    /// The rule that its own values break.
+    #[must_use]
+    pub fn broken_rule(&self) -> Option<AccountRule> {
+        closing_rule(self.status == CardStatus::Closed, self.opened, self.closed)
+    }
+}
+
+impl AccountDetails {
+    /// The rules that its own values break.
+    #[must_use]
+    pub fn broken_rules(&self) -> Vec<AccountRule> {
+        let primary = (!self.holders.contains(&self.primary)).then_some(AccountRule::PrimaryNotHolder);
+        let closing = closing_rule(self.status == AccountStatus::Closed, self.opened, self.closed);
+        primary.into_iter().chain(closing).collect()
+    }
+}
+
+/// An account with its cards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    organization: OrganizationId,
+    id: AccountId,
+    version: Version,
+    details: AccountDetails,
+    cards: BTreeMap<CardKey, Card>,
+}
+
+/// A change of an account: its state after, and what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountChange {
+    after: Account,
+    expects: Option<Version>,
+    events: Vec<RecordEvent>,
+}
+
+impl AccountChange {
+    /// The state to store.
+    #[must_use]
+    pub const fn after(&self) -> &Account {
+        &self.after
+    }
+
+    /// The version that the store has to hold; `None` when it creates the account.
+    #[must_use]
+    pub const fn expects(&self) -> Option<Version> {
+        self.expects
+    }
+
+    /// What happened: the account's own event first, then its cards'.
+    #[must_use]
+    pub fn events(&self) -> &[RecordEvent] {
+        &self.events
+    }
+}
+
+impl Account {
+    /// An account as a store kept it.
+    ///
+    /// # Errors
+    /// [`AccountRule`] that the values break.
+    pub fn rehydrate(
+        organization: OrganizationId,
+        id: AccountId,
+        version: Version,
+        details: AccountDetails,
+        cards: BTreeMap<CardKey, Card>,
+    ) -> Result<Self, AccountRule> {
+        let account = Self { organization, id, version, details, cards };
+        account.check().into_iter().next().map_or(Ok(account), Err)
+    }
+
+    /// The change from what is stored (nothing, for a new account) to those values and cards: cards named are put,
+    /// the others stay.
+    ///
+    /// # Errors
+    /// Every [`AccountRule`] that the result breaks.
+    pub fn put(
+        stored: Option<&Self>,
+        organization: OrganizationId,
+        id: AccountId,
+        details: AccountDetails,
+        cards: impl IntoIterator<Item = (CardKey, Card)>,
+        moment: Moment,
+    ) -> Result<Outcome<AccountChange>, Vec<AccountRule>> {
+        let mut all = stored.map(|account| account.cards.clone()).unwrap_or_default();
+        all.extend(cards);
+        let version = stored.map_or(Version::FIRST, |account| account.version.next());
+        let after = Self { organization, id, version, details, cards: all };
+        let broken = after.check();
+        if !broken.is_empty() {
+            return Err(broken);
+        }
+        if stored.is_some_and(|before| before.details == after.details && before.cards == after.cards) {
+            return Ok(Outcome::Unchanged);
+        }
+        let events = after.events_since(stored, moment);
+        Ok(Outcome::Applied(AccountChange { expects: stored.map(|account| account.version), after, events }))
+    }
+
+    fn check(&self) -> Vec<AccountRule> {
+        let mut broken = self.details.broken_rules();
+        if self.cards.keys().any(|key| !self.details.holders.contains(&key.holder)) {
+            broken.push(AccountRule::CardOfStranger);
+        }
+        if self.cards.len() > CARDS_LIMIT {
+            broken.push(AccountRule::TooManyCards);
+        }
+        broken.extend(self.cards.values().filter_map(Card::broken_rule));
+        broken
+    }
+
+    fn events_since(&self, before: Option<&Self>, moment: Moment) -> Vec<RecordEvent> {
+        let event = |kind, changes| RecordEvent {
+            kind,
+            subject: self.id.as_str().into(),
+            customer: None,
+            external_id: Some(self.details.primary.clone()),
+            version: self.version,
+            at: moment.at,
+            changes,
+        };
+        let mut events = Vec::new();
+        let own = NamedChange::between(
+            before.map(|account| account.details.values()).unwrap_or_default(),
+            self.details.values(),
+        );
+        let kind = if before.is_some() { RecordKind::AccountUpdated } else { RecordKind::AccountCreated };
+        if !own.is_empty() {
+            events.push(event(kind, own));
+        }
+        for (key, card) in &self.cards {
+            let old = before.and_then(|account| account.cards.get(key));
+            if old == Some(card) {
+                continue;
+            }
+            let kind = if old.is_some() { RecordKind::CardUpdated } else { RecordKind::CardCreated };
+            let old = old.map(|card| card.values(key)).unwrap_or_default();
+            events.push(event(kind, NamedChange::between(old, card.values(key))));
+        }
+        events
+    }
+
+    /// The tenant it belongs to.
+    #[must_use]
+    pub const fn organization(&self) -> OrganizationId {
+        self.organization
+    }
+
+    /// The caller's own key.
+    #[must_use]
+    pub const fn id(&self) -> &AccountId {
+        &self.id
+    }
+
+    /// How many changes it has had.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Its own values.
+    #[must_use]
+    pub const fn details(&self) -> &AccountDetails {
+        &self.details
+    }
+
+    /// Its cards.
+    #[must_use]
+    pub const fn cards(&self) -> &BTreeMap<CardKey, Card> {
+        &self.cards
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+type NamedValues = Vec<(&'static str, Value)>;
+
+impl AccountDetails {
+    fn values(&self) -> NamedValues {
+        let mut values = vec![
+            ("sourceCustomerIds", Value::List(self.holders.iter().map(|id| id.as_str().into()).collect())),
+            ("primarySourceCustomerId", text(self.primary.as_str())),
+            ("status", text(self.status.label())),
+            ("type", text(self.kind.label())),
+            ("sourcePortfolioId", text(self.portfolio.as_str())),
+            ("accountOpenDate", Value::Instant(self.opened)),
+        ];
+        values.extend(self.closed.map(|at| ("accountCloseDate", Value::Instant(at))));
+        values
+    }
+}
+
+impl Card {
+    fn values(&self, key: &CardKey) -> NamedValues {
+        let mut values = vec![
+            ("sourceCustomerId", text(key.holder.as_str())),
+            ("last4", text(key.last4.as_str())),
+            ("iin", text(self.iin.as_str())),
+            ("cardType", text(self.kind.label())),
+            ("status", text(self.status.label())),
+            ("networkIdentifier", Value::Integer(self.network.get().into())),
+            ("openDate", Value::Instant(self.opened)),
+        ];
+        values.extend(self.closed.map(|at| ("closeDate", Value::Instant(at))));
+        values
+    }
+}
+
+/// Whether a text is a whole card number: 12 to 19 digits that pass the Luhn check (ISO/IEC 7812-1 annex B).
+#[must_use]
+pub fn is_card_number(text: &str) -> bool {
+    if !(12..=19).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let sum: u32 = text
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(place, byte)| {
+            let digit = u32::from(byte - b'0');
+            match place % 2 {
+                0 => digit,
+                _ if digit > 4 => digit * 2 - 9,
+                _ => digit * 2,
+            }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
