@@ -387,7 +387,7 @@ impl Registry {
         office: OfficeChoice,
         new: &NewCustomer,
     ) -> Result<Vec<Invalid>, StoreError> {
-        let mut problems = new.problems(self.clock.now().today);
+        let mut problems = new.problems(self.ports.clock.now().today);
         if let OfficeChoice::Given(id) = office
             && self.offices(organization).await?.get(id).is_none()
         {
