@@ -1,27 +1,41 @@
 //! How an event's changes are written down, the same in every store and on every wire:
 //! `{"field":{"from":…,"to":…}}`, a missing side left out. Must not know SQL or HTTP.
 
-use custodia_domain::{Change, Date, Field, FieldKind, Value};
+use std::collections::BTreeMap;
+
+use custodia_domain::record::NamedChange;
+use custodia_domain::{Change, Date, Field, FieldKind, Timestamp, Value};
 use serde_json::{Map, Value as Json};
+
+/// One value as JSON.
+#[must_use]
+pub fn value_to_json(value: &Value) -> Json {
+    match value {
+        Value::Text(text) => Json::from(&**text),
+        Value::Integer(number) => Json::from(*number),
+        Value::Date(date) => Json::from(date.to_string()),
+        Value::Instant(instant) => Json::from(instant.to_string()),
+        Value::List(items) => Json::from_iter(items.iter().map(|item| &**item)),
+    }
+}
 
 /// The changes as a JSON object.
 #[must_use]
 pub fn to_json(changes: &[Change]) -> Json {
-    let side = |value: &Value| match value {
-        Value::Text(text) => Json::from(&**text),
-        Value::Integer(number) => Json::from(*number),
-        Value::Date(date) => Json::from(date.to_string()),
-    };
-    let object: Map<String, Json> = changes
-        .iter()
-        .map(|change| {
-            let sides = [("from", &change.from), ("to", &change.to)];
-            let sides: Map<String, Json> =
-                sides.into_iter().filter_map(|(name, value)| Some((name.to_owned(), side(value.as_ref()?)))).collect();
-            (change.field.name().to_owned(), Json::Object(sides))
-        })
-        .collect();
-    Json::Object(object)
+    let named = changes.iter().map(|change| (change.field.name(), &change.from, &change.to));
+    Json::Object(named.map(|(name, from, to)| (name.to_owned(), sides(from.as_ref(), to.as_ref()))).collect())
+}
+
+/// The changes of a record beside the customers as a JSON object.
+#[must_use]
+pub fn named_to_json(changes: &[NamedChange]) -> Json {
+    let sides = |change: &NamedChange| sides(change.from.as_ref(), change.to.as_ref());
+    Json::Object(changes.iter().map(|change| (change.name.to_string(), sides(change))).collect())
+}
+
+fn sides(from: Option<&Value>, to: Option<&Value>) -> Json {
+    let there = [("from", from), ("to", to)];
+    Json::Object(there.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value_to_json(value?)))).collect())
 }
 
 /// The changes as JSON text.
@@ -39,6 +53,59 @@ pub fn decode(text: &str) -> Option<Vec<Change>> {
     Some(changes)
 }
 
+/// The changes of a record beside the customers as JSON text.
+#[must_use]
+pub fn encode_named(changes: &[NamedChange]) -> String {
+    named_to_json(changes).to_string()
+}
+
+/// The changes that a text of [`encode_named`] holds, by name; dates and instants come back as texts. `None` for any
+/// other text.
+#[must_use]
+pub fn decode_named(text: &str) -> Option<Vec<NamedChange>> {
+    let object: Map<String, Json> = serde_json::from_str(text).ok()?;
+    let side = |sides: &Json, name: &str| match sides.get(name) {
+        None => Some(None),
+        Some(json) => plain_value(json).map(Some),
+    };
+    let change = |(name, sides): (&String, &Json)| {
+        Some(NamedChange { name: name.as_str().into(), from: side(sides, "from")?, to: side(sides, "to")? })
+    };
+    object.iter().map(change).collect()
+}
+
+/// Field values as JSON text.
+#[must_use]
+pub fn encode_values(values: &BTreeMap<Field, Value>) -> String {
+    Json::Object(values.iter().map(|(field, value)| (field.name().to_owned(), value_to_json(value))).collect())
+        .to_string()
+}
+
+/// The field values that a text of [`encode_values`] holds; `None` for any other text.
+#[must_use]
+pub fn decode_values(text: &str) -> Option<BTreeMap<Field, Value>> {
+    let object: Map<String, Json> = serde_json::from_str(text).ok()?;
+    let entry = |(name, json): (&String, &Json)| {
+        let field = Field::from_name(name)?;
+        Some((field, value(field, json)?))
+    };
+    object.iter().map(entry).collect()
+}
+
+/// Named values as JSON text.
+#[must_use]
+pub fn encode_named_values(values: &[(&'static str, Value)]) -> String {
+    Json::Object(values.iter().map(|(name, value)| ((*name).to_owned(), value_to_json(value))).collect()).to_string()
+}
+
+/// The named values that a text of [`encode_named_values`] holds; dates and instants come back as texts. `None` for
+/// any other text.
+#[must_use]
+pub fn decode_named_values(text: &str) -> Option<BTreeMap<String, Value>> {
+    let object: Map<String, Json> = serde_json::from_str(text).ok()?;
+    object.into_iter().map(|(name, json)| Some((name, plain_value(&json)?))).collect()
+}
+
 fn change(name: &str, sides: &Json) -> Option<Change> {
     let field = Field::from_name(name)?;
     let side = |name: &str| match sides.get(name) {
@@ -54,6 +121,21 @@ fn value(field: Field, json: &Json) -> Option<Value> {
         FieldKind::Text => Some(Value::Text(json.as_str()?.into())),
         FieldKind::Integer => json.as_i64().map(Value::Integer),
         FieldKind::Date => Date::parse(json.as_str()?).ok().map(Value::Date),
+        FieldKind::Instant => Timestamp::parse(json.as_str()?).ok().map(Value::Instant),
+        FieldKind::List => list(json),
+    }
+}
+
+fn list(json: &Json) -> Option<Value> {
+    json.as_array()?.iter().map(|item| item.as_str().map(Into::into)).collect::<Option<_>>().map(Value::List)
+}
+
+fn plain_value(json: &Json) -> Option<Value> {
+    match json {
+        Json::String(text) => Some(Value::Text(text.as_str().into())),
+        Json::Number(number) => number.as_i64().map(Value::Integer),
+        Json::Array(_) => list(json),
+        Json::Null | Json::Bool(_) | Json::Object(_) => None,
     }
 }
 
@@ -70,6 +152,19 @@ mod tests {
         ];
         assert_eq!(decode(&encode(&changes)), Some(changes));
         assert_eq!(decode("{}"), Some(vec![]));
+    }
+
+    #[test]
+    fn named_changes_and_values_go_there_and_back() {
+        let list = Value::List(["a".into(), "b".into()].into());
+        let changes = vec![NamedChange { name: "sourceCustomerIds".into(), from: None, to: Some(list.clone()) }];
+        assert_eq!(decode_named(&encode_named(&changes)), Some(changes));
+        let values = [("loanProductId", Value::Integer(7)), ("principal", Value::Text("12.5".into()))];
+        let read = decode_named_values(&encode_named_values(&values)).unwrap();
+        assert_eq!(read, values.map(|(name, value)| (name.to_owned(), value)).into());
+        let instant = Value::Instant(Timestamp::parse("2017-01-01T08:00:00.000001Z").unwrap());
+        let values = BTreeMap::from([(Field::CustomerSince, instant), (Field::Alerts, list)]);
+        assert_eq!(decode_values(&encode_values(&values)), Some(values));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! New ids: customer numbers out of blocks that the store gave, and random bits of the operating system. Must not
+//! New ids: numbers out of blocks that the store gave, and random bits of the operating system. Must not
 //! know how a store counts.
 
 use std::collections::HashMap;
@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use custodia_domain::OrganizationId;
 use custodia_domain::ports::{Counter, CustomerStore, IdSource, StoreError};
-use custodia_domain::{CustomerId, OrganizationId};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use tokio::sync::Mutex;
@@ -16,9 +16,9 @@ use tokio::sync::Mutex;
 /// How many numbers are taken from the store at once, unless said otherwise.
 pub const DEFAULT_BLOCK: u32 = 32;
 
-type Blocks = HashMap<OrganizationId, Arc<Mutex<Range<i64>>>>;
+type Blocks = HashMap<(OrganizationId, Counter), Arc<Mutex<Range<i64>>>>;
 
-/// Gives customer numbers out of blocks reserved in the store, so that most requests need no round trip for theirs.
+/// Gives numbers out of blocks reserved in the store, so that most requests need no round trip for theirs.
 /// Numbers lost in a crash leave gaps; [`BlockIds::close`] gives the unused ones back.
 pub struct BlockIds {
     store: Arc<dyn CustomerStore>,
@@ -46,18 +46,18 @@ impl BlockIds {
     /// [`StoreError`] when the store cannot answer; what is not given back is a harmless gap.
     pub async fn close(&self) -> Result<(), StoreError> {
         let blocks = std::mem::take(&mut *self.blocks.lock().await);
-        for (organization, block) in blocks {
+        for ((organization, counter), block) in blocks {
             let mut block = block.lock().await;
             if !block.is_empty() {
                 let unused = std::mem::replace(&mut *block, 0..0);
-                self.store.release(organization, Counter::Customers, unused.start, unused.end).await?;
+                self.store.release(organization, counter, unused.start, unused.end).await?;
             }
         }
         Ok(())
     }
 
-    async fn block_of(&self, organization: OrganizationId) -> Arc<Mutex<Range<i64>>> {
-        Arc::clone(self.blocks.lock().await.entry(organization).or_default())
+    async fn block_of(&self, organization: OrganizationId, counter: Counter) -> Arc<Mutex<Range<i64>>> {
+        Arc::clone(self.blocks.lock().await.entry((organization, counter)).or_default())
     }
 }
 
@@ -69,8 +69,13 @@ impl fmt::Debug for BlockIds {
 
 #[async_trait]
 impl IdSource for BlockIds {
-    async fn customer_ids(&self, organization: OrganizationId, count: usize) -> Result<Vec<CustomerId>, StoreError> {
-        let block = self.block_of(organization).await;
+    async fn numbers(
+        &self,
+        organization: OrganizationId,
+        counter: Counter,
+        count: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        let block = self.block_of(organization, counter).await;
         // Held over the reservation: whoever comes meanwhile finds the new block instead of taking another.
         let mut block = block.lock().await;
         let left = usize::try_from(block.end - block.start).unwrap_or(usize::MAX);
@@ -79,7 +84,7 @@ impl IdSource for BlockIds {
         if left < count {
             let missing = u32::try_from(count - left).map_err(|_| StoreError::Fault("too many ids at once".into()))?;
             let taken = missing.max(self.block);
-            let Some(first) = self.store.reserve(organization, Counter::Customers, taken).await? else {
+            let Some(first) = self.store.reserve(organization, counter, taken).await? else {
                 return Ok(Vec::new());
             };
             numbers.extend(block.clone());
@@ -88,7 +93,7 @@ impl IdSource for BlockIds {
         let wanted = count - numbers.len();
         numbers.extend(fresh.by_ref().take(wanted));
         *block = fresh;
-        numbers.into_iter().map(customer_id).collect()
+        Ok(numbers)
     }
 
     fn random(&self) -> u128 {
@@ -96,9 +101,4 @@ impl IdSource for BlockIds {
         OsRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes");
         u128::from_ne_bytes(bytes)
     }
-}
-
-fn customer_id(number: i64) -> Result<CustomerId, StoreError> {
-    let corrupt = |_| StoreError::Corrupt { table: "organizations", column: "next_customer_id", id: number };
-    CustomerId::parse(number).map_err(corrupt)
 }

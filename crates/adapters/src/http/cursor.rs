@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use custodia_domain::ports::{Boundary, Direction, SortKey, SortValue};
-use custodia_domain::{CustomerId, Date, OrganizationId};
+use custodia_domain::{CustomerId, Date, EmailAddress, OrganizationId, Timestamp};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -128,6 +128,9 @@ impl Place {
             SortKey::DisplayName => 1,
             SortKey::SubmittedDate => 2,
             SortKey::ActivationDate => 3,
+            SortKey::CreatedAt => 4,
+            SortKey::UpdatedAt => 5,
+            SortKey::Email => 6,
         };
         let direction = match self.direction {
             Direction::Ascending => 0,
@@ -136,9 +139,11 @@ impl Place {
         let mut bytes = vec![sort, direction];
         bytes.extend_from_slice(&self.boundary.id.get().to_be_bytes());
         match &self.boundary.value {
-            SortValue::Id | SortValue::Date(None) => {}
+            SortValue::Id | SortValue::Date(None) | SortValue::Email(None) => {}
             SortValue::Name(name) => bytes.extend_from_slice(name.as_bytes()),
             SortValue::Date(Some(date)) => bytes.extend_from_slice(&date.days_since_epoch().to_be_bytes()),
+            SortValue::Instant(instant) => bytes.extend_from_slice(&instant.microseconds().to_be_bytes()),
+            SortValue::Email(Some(email)) => bytes.extend_from_slice(email.as_str().as_bytes()),
         }
         bytes
     }
@@ -151,11 +156,19 @@ impl Place {
             [] => Some(None),
             days => Date::from_days_since_epoch(i32::from_be_bytes(days.try_into().ok()?)).ok().map(Some),
         };
+        let instant = || Timestamp::from_microseconds(i64::from_be_bytes(value.try_into().ok()?)).ok();
+        let email = || match value {
+            [] => Some(None),
+            text => EmailAddress::parse(std::str::from_utf8(text).ok()?).ok().map(Some),
+        };
         let (sort, value) = match sort {
             0 => (SortKey::Id, SortValue::Id),
             1 => (SortKey::DisplayName, SortValue::Name(String::from_utf8(value.to_vec()).ok()?)),
             2 => (SortKey::SubmittedDate, SortValue::Date(date()?)),
             3 => (SortKey::ActivationDate, SortValue::Date(date()?)),
+            4 => (SortKey::CreatedAt, SortValue::Instant(instant()?)),
+            5 => (SortKey::UpdatedAt, SortValue::Instant(instant()?)),
+            6 => (SortKey::Email, SortValue::Email(email()?)),
             _ => return None,
         };
         let direction = match direction {

@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 
 use axum::response::{IntoResponse, Response};
 use custodia_domain::customer::{Blocker, Refusal, Rule};
+use custodia_domain::loan::LoanRefusal;
 use custodia_domain::ports::StoreError;
 use custodia_domain::registry::OperationError;
 use custodia_domain::{Answer, Invalid, RequestId, Version};
@@ -138,6 +139,12 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
         OperationError::ExternalIdTaken => {
             plain(StatusCode::CONFLICT, "aborted", "a customer with the same externalId exists")
         }
+        OperationError::Loan(LoanRefusal::CustomerNotActive) => {
+            plain(StatusCode::BAD_REQUEST, "failed_precondition", "an open loan needs an Active customer")
+        }
+        OperationError::Loan(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal.to_string()),
+        // No operation of this dialect is a batch.
+        OperationError::InvalidItems(_) | OperationError::RefusedItems { .. } => internal(request_id),
         OperationError::Contended => {
             retry(plain(StatusCode::CONFLICT, "aborted", "a concurrent change won, try again"), 1)
         }
@@ -173,6 +180,7 @@ pub(super) const fn rule_text(rule: Rule) -> &'static str {
         Rule::BeforeActivation => "must not be before the activation date",
         Rule::ExcludedByFullName => "must not be given beside fullname",
         Rule::Unknown => "unknown",
+        Rule::BeforeEnrolment => "must not be before the start of the enrolment",
     }
 }
 

@@ -135,6 +135,7 @@ pub(super) fn update(body: Option<&Json>, problems: &mut Problems) -> Option<Cus
         mobile: fields.patch("mobileNo", MobileNumber::parse),
         email: fields.patch("emailAddress", EmailAddress::parse),
         born: fields.patch("dateOfBirth", Date::parse),
+        ..CustomerPatch::default()
     };
     fields.finish();
     Some(patch)

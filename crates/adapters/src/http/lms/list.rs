@@ -233,7 +233,7 @@ fn read_filter(query: &mut Query, problems: &mut Problems) -> (CustomerFilter, O
         problems
             .add("q", format!("must have at most {MOST_SEARCH_CHARACTERS} characters and {MOST_SEARCH_WORDS} words"));
     }
-    (CustomerFilter { status, office, words }, external_id)
+    (CustomerFilter { status, office, words, ..CustomerFilter::default() }, external_id)
 }
 
 fn read_choice<T>(

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use custodia_domain::ports::{CustomerStore, Directory, Scope, StoreError};
-use custodia_domain::registry::Registry;
+use custodia_domain::registry::{Ports, Registry};
 use custodia_domain::{Actor, OfficeName, OrganizationId, Timestamp};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
@@ -84,14 +84,15 @@ impl Kit {
             store.add_organization(name, at).await.unwrap();
         }
         store.add_office(OrganizationId::FIRST, &OfficeName::parse("Coast").unwrap(), at).await.unwrap();
-        let app = Self::over(store.clone(), store.clone());
+        let app = Self::over(store.clone(), store.clone(), &store);
         Self { app, store }
     }
 
-    fn over(customers: Arc<dyn CustomerStore>, directory: Arc<dyn Directory>) -> Router {
+    fn over(customers: Arc<dyn CustomerStore>, directory: Arc<dyn Directory>, rest: &Arc<MemoryStore>) -> Router {
         let clock = Arc::new(FixedClock::at(Timestamp::parse("2026-05-25T09:30:00Z").unwrap()));
         let ids = Arc::new(BlockIds::new(customers.clone()));
-        let registry = Registry::new(customers, directory, clock, ids);
+        let (accounts, loans, scores) = (rest.clone(), rest.clone(), rest.clone());
+        let registry = Registry::new(Ports { customers, directory, accounts, loans, scores, clock, ids });
         let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]));
         wrap(router(lms).into(), &HttpLimits::default())
     }
