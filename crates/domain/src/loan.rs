@@ -104,6 +104,9 @@ pub struct CurrencyCode([u8; 3]);
 pub struct CurrencyCodeError;
 
 impl CurrencyCode {
+    /// `XXX`: no currency (ISO 4217).
+    pub const NONE: Self = Self(*b"XXX");
+
     /// Accepts three capital ASCII letters.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The use cases of loan positions and credit scores. Must not know any wire form.
 
-use super::{Caller, Changes, Operation, OperationError, Plan, Registry};
+use super::{Caller, Changes, Operation, OperationError, Plan, Precondition, Registry};
 use crate::loan::{Loan, LoanPosition, Score, ScoreChange};
 use crate::ports::{Counter, CustomerKey, LoanPage, LoanQuery, LoanSelector, LoanTotals, Selector, StoreError};
 use crate::{Answer, Customer, ExternalId, LoanId, Moment, OrganizationId, Outcome};
@@ -48,6 +48,13 @@ impl Operation for Report<'_> {
         let organization = caller.organization;
         let selector = LoanSelector::ExternalId(self.external_id.clone());
         let stored = registry.ports.loans.loans(organization, &[selector]).await?.into_iter().next().flatten();
+        match (&stored, caller.precondition) {
+            (Some(loan), Precondition::Version(wanted)) if loan.version != wanted => {
+                return Err(OperationError::PreconditionFailed { current: loan.version });
+            }
+            (None, Precondition::Version(_) | Precondition::Exists) => return Err(OperationError::NotFound),
+            (_, Precondition::None | Precondition::Exists | Precondition::Version(_)) => {}
+        }
         let owner = registry.find(organization, self.owner.clone()).await?.ok_or(OperationError::NotFound)?;
         let id = match &stored {
             Some(loan) => loan.id,

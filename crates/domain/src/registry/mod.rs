@@ -425,10 +425,13 @@ impl Registry {
     /// [`StoreError`] when the store cannot answer.
     pub async fn list(&self, query: &CustomerQuery) -> Result<ViewPage, StoreError> {
         let CustomerPage { customers, total, more } = self.ports.customers.list(query).await?;
-        let mut views = Vec::with_capacity(customers.len());
-        for customer in customers {
-            views.push(CustomerView { office: self.office(&customer).await?, customer });
-        }
+        let offices = self.offices(query.organization).await?;
+        let view = |customer: Customer| {
+            let missing = || StoreError::Corrupt { table: "customers", column: "office_id", id: customer.id().get() };
+            let office = offices.get(customer.office()).cloned().ok_or_else(missing)?;
+            Ok(CustomerView { customer, office })
+        };
+        let views = customers.into_iter().map(view).collect::<Result<_, StoreError>>()?;
         Ok(ViewPage { views, total, more })
     }
 

@@ -14,6 +14,24 @@ use super::schema;
 
 const BY_ID: &str = "/v1/customers/{customer_id}";
 const BY_EXTERNAL_ID: &str = "/v1/customers/external/{customer_external_id}";
+const LOAN_BY_ID: &str = "/v1/loans/{loan_id}";
+const LOAN_BY_EXTERNAL_ID: &str = "/v1/loans/external/{loan_external_id}";
+
+/// Path parameters that bear an external id, with what they name.
+const EXTERNAL_IDS: [(&str, &str); 3] = [
+    ("customer_external_id", "The customer's externalId, percent-encoded"),
+    ("loan_external_id", "The loan's externalId, percent-encoded"),
+    ("externalId", "The customer's externalId, percent-encoded; it need not exist"),
+];
+
+/// Path parameters that bear an id, with what they name.
+const IDS: [(&str, &str); 2] =
+    [("customer_id", "The customer's id, a positive integer"), ("loan_id", "The loan's id, a positive integer")];
+
+/// Whether a path names one record that has versions.
+fn names_one(path: &str) -> bool {
+    [BY_ID, LOAN_BY_ID, LOAN_BY_EXTERNAL_ID].iter().any(|prefix| path.starts_with(prefix))
+}
 
 /// What the routes are added to.
 #[derive(OpenApi)]
@@ -22,6 +40,8 @@ const BY_EXTERNAL_ID: &str = "/v1/customers/external/{customer_external_id}";
     components(schemas(schema::Error, schema::CustomerOrder, schema::CustomerStatus, schema::SortOrder)),
     tags(
         (name = "Customers", description = "Borrower records. Both address prefixes answer the same, byte for byte."),
+        (name = "Loans", description = "Positions as the lender's engine reports them. An open one keeps its customer from being closed."),
+        (name = "Credit", description = "Scores as an engine reports them, beside what a customer owes."),
         (name = "Authorization", description = "Tokens and their keys.")
     )
 )]
@@ -47,7 +67,17 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
         }
     }
     let copies: Vec<_> = document.paths.paths.iter().filter_map(|(path, item)| copy_of(path, item)).collect();
-    document.paths.paths.extend(copies);
+    for (path, copy) in copies {
+        let item = document.paths.paths.entry(path).or_default();
+        for (slot, copied) in [
+            (&mut item.get, copy.get),
+            (&mut item.put, copy.put),
+            (&mut item.post, copy.post),
+            (&mut item.delete, copy.delete),
+        ] {
+            *slot = slot.take().or(copied);
+        }
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
@@ -71,7 +101,7 @@ const ERRORS: [SharedError; 14] = [
     SharedError::new("401", "lms.Unauthenticated", "The credential is missing or not accepted")
         .with(&[("WWW-Authenticate", "The scheme that the route wants")]),
     SharedError::new("403", "lms.PermissionDenied", "The credential may not change anything"),
-    SharedError::new("404", "lms.NotFound", "There is no such customer in the organization"),
+    SharedError::new("404", "lms.NotFound", "There is no such record in the organization"),
     SharedError::new("408", "lms.BodyTimeout", "The body did not arrive in time"),
     SharedError::new(
         "409",
@@ -113,14 +143,14 @@ impl SharedError {
     /// Whether an operation can answer so.
     fn concerns(&self, path: &str, method: &str) -> bool {
         let open = path == "/.well-known/jwks.json";
-        let one_customer = path.starts_with(BY_ID);
+        let one = names_one(path);
         let writes = method != "GET";
         match self.status {
             "401" | "429" => !open,
             "400" => !open,
             "403" | "408" | "413" | "415" | "409" => writes,
-            "404" => one_customer,
-            "412" => writes && one_customer,
+            "404" => one,
+            "412" => writes && one,
             _ => true,
         }
     }
@@ -132,8 +162,8 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
             response.headers.insert("X-Request-Id".to_owned(), RefOr::T(text_header(REQUEST_ID)));
-            if shows_customer(path, method) {
-                let header = text_header("The customer's version, in quotes: `\"3\"`");
+            if shows_version(path, method) {
+                let header = text_header("The record's version, in quotes: `\"3\"`");
                 response.headers.insert("ETag".to_owned(), RefOr::T(header));
             }
             if method != "GET" {
@@ -142,7 +172,7 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
             }
         }
     }
-    if path == BY_ID && method == "GET" {
+    if [BY_ID, LOAN_BY_ID].contains(&path) && method == "GET" {
         let response = ResponseBuilder::new().description("`If-None-Match` names the present version").build();
         operation.responses.responses.insert("304".to_owned(), RefOr::T(response));
     }
@@ -155,15 +185,18 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
     parameters.extend(shared_parameters(path, method).into_iter().map(RefOr::T));
 }
 
-fn shows_customer(path: &str, method: &str) -> bool {
-    path.starts_with(BY_ID) && method != "DELETE" || path == "/v1/customers" && method == "POST"
+fn shows_version(path: &str, method: &str) -> bool {
+    names_one(path) && method != "DELETE" || path == "/v1/customers" && method == "POST"
 }
 
 fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
     let mut parameters = Vec::new();
-    if path.starts_with(BY_ID) {
+    for (name, description) in IDS.iter().filter(|(name, _)| path.contains(&format!("{{{name}}}"))) {
         let id = text().pattern(Some("^[0-9]*[1-9][0-9]*$"));
-        parameters.push(parameter("customer_id", ParameterIn::Path, "The customer's id, a positive integer", id));
+        parameters.push(parameter(name, ParameterIn::Path, description, id));
+    }
+    for (name, description) in EXTERNAL_IDS.iter().filter(|(name, _)| path.contains(&format!("{{{name}}}"))) {
+        parameters.push(parameter(name, ParameterIn::Path, description, external_id()));
     }
     let mut header = |name, description, schema| {
         parameters.push(parameter(name, ParameterIn::Header, description, schema));
@@ -172,11 +205,11 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
         let description =
             "Names the request: sent again under the same key it is answered as before, and not done again";
         header("Idempotency-Key", description, text().pattern(Some("^[!#-~][!-~]{0,254}$")));
-        if path.starts_with(BY_ID) {
+        if names_one(path) {
             let description = "The version that is to be changed, as its `ETag`; `*` for any";
             header("If-Match", description, text().pattern(Some("^(\\*|\"[0-9A-Za-z]+\")$")));
         }
-    } else if path == BY_ID {
+    } else if [BY_ID, LOAN_BY_ID].contains(&path) {
         header("If-None-Match", "Versions that the caller has, as their `ETag`s", text());
     }
     header("X-Request-Id", "The caller's id of the request", text().pattern(Some("^[A-Za-z0-9._-]{1,64}$")));
@@ -206,7 +239,8 @@ fn text_header(description: &str) -> Header {
 
 /// The same operations under the other prefix.
 fn copy_of(path: &str, item: &PathItem) -> Option<(String, PathItem)> {
-    let rest = path.strip_prefix(BY_ID)?;
+    let prefixes = [(BY_ID, BY_EXTERNAL_ID), (LOAN_BY_ID, LOAN_BY_EXTERNAL_ID)];
+    let (rest, other) = prefixes.into_iter().find_map(|(own, other)| Some((path.strip_prefix(own)?, other)))?;
     let mut copy = item.clone();
     for (_, operation) in operations(&mut copy) {
         if let Some(id) = &mut operation.operation_id {
@@ -214,13 +248,17 @@ fn copy_of(path: &str, item: &PathItem) -> Option<(String, PathItem)> {
         }
         for shared in operation.parameters.iter_mut().flatten() {
             if let RefOr::T(shared) = shared
-                && shared.name == "customer_id"
+                && IDS.iter().any(|(name, _)| *name == shared.name)
             {
-                let id = text().min_length(Some(1)).max_length(Some(128));
-                let description = "The customer's externalId, percent-encoded";
-                *shared = parameter("customer_external_id", ParameterIn::Path, description, id);
+                let named = EXTERNAL_IDS.iter().find(|(name, _)| other.contains(name));
+                let (name, description) = named.expect("every other prefix bears an external id");
+                *shared = parameter(name, ParameterIn::Path, description, external_id());
             }
         }
     }
-    Some((format!("{BY_EXTERNAL_ID}{rest}"), copy))
+    Some((format!("{other}{rest}"), copy))
+}
+
+fn external_id() -> ObjectBuilder {
+    text().min_length(Some(1)).max_length(Some(128))
 }

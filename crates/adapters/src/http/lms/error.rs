@@ -82,6 +82,11 @@ impl Refused {
         Self::Answer(not_found())
     }
 
+    /// 404 in these words.
+    pub(super) fn absent(message: &str) -> Self {
+        Self::Answer(plain(StatusCode::NOT_FOUND, "not_found", message))
+    }
+
     pub(super) fn forbidden() -> Self {
         let message = "this credential may not change anything";
         Self::Answer(plain(StatusCode::FORBIDDEN, "permission_denied", message))

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 
+use custodia_domain::loan::Amount;
 use custodia_domain::{Date, Patch};
 
 use super::error::Problems;
@@ -65,6 +66,12 @@ impl<'a> Fields<'a> {
         self.read(name, read)
     }
 
+    /// An exact decimal number, or its form in a string; `null` is absent.
+    pub(super) fn amount(&mut self, name: &'static str) -> Option<Amount> {
+        let value = self.reader.take_present(name)?;
+        self.read(name, amount_of(value))
+    }
+
     /// `true` or `false`; `null` is absent.
     pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {
         let value = self.reader.take_present(name)?;
@@ -121,6 +128,26 @@ impl<'a> Fields<'a> {
 fn text_of<T, E: Display>(value: &Json, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, String> {
     let text = value.as_str().ok_or("must be a string")?;
     parse(text).map_err(|error| error.to_string())
+}
+
+/// The most significant digits that a JSON number keeps on its way through a double.
+const EXACT_DIGITS: usize = 15;
+
+fn amount_of(value: &Json) -> Result<Amount, String> {
+    let parse = |text: &str| Amount::parse(text).map_err(|error| error.to_string());
+    match value {
+        Json::Integer(number) => parse(&number.to_string()),
+        Json::Number(text) => {
+            let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+            if digits.trim_start_matches('0').trim_end_matches('0').len() > EXACT_DIGITS {
+                return Err("must be sent as a string when it has more than 15 digits".to_owned());
+            }
+            // A whole number is shown with a fraction of zero; one too large or small for that, with an exponent.
+            parse(text).map_err(|_| "must be below 1000000000000 and have at most 6 decimals".to_owned())
+        }
+        Json::String(text) => parse(text),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => Err("must be a number".to_owned()),
+    }
 }
 
 fn integer_of(value: &Json) -> Result<i64, &'static str> {

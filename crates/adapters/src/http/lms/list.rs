@@ -236,7 +236,7 @@ fn read_filter(query: &mut Query, problems: &mut Problems) -> (CustomerFilter, O
     (CustomerFilter { status, office, words, ..CustomerFilter::default() }, external_id)
 }
 
-fn read_choice<T>(
+pub(super) fn read_choice<T>(
     query: &mut Query,
     problems: &mut Problems,
     name: &'static str,
@@ -250,7 +250,7 @@ fn read_choice<T>(
     chosen
 }
 
-fn read_rows(query: &mut Query, problems: &mut Problems) -> u8 {
+pub(super) fn read_rows(query: &mut Query, problems: &mut Problems) -> u8 {
     let rows = read_number(query, problems, "rows", DEFAULT_ROWS);
     if rows > MOST_ROWS {
         problems.add("page", "rows value too large, must be less than 100");
@@ -261,7 +261,7 @@ fn read_rows(query: &mut Query, problems: &mut Problems) -> u8 {
 }
 
 /// A whole number; what is none is told under `page`, as everything about paging is.
-fn read_number(query: &mut Query, problems: &mut Problems, name: &'static str, default: i64) -> i64 {
+pub(super) fn read_number(query: &mut Query, problems: &mut Problems, name: &'static str, default: i64) -> i64 {
     let Some(text) = query.take(name) else {
         return default;
     };
@@ -281,7 +281,7 @@ fn sort_of(name: &str) -> Option<SortKey> {
     }
 }
 
-fn direction_of(name: &str) -> Option<Direction> {
+pub(super) fn direction_of(name: &str) -> Option<Direction> {
     match name {
         "ASC" => Some(Direction::Ascending),
         "DESC" => Some(Direction::Descending),

@@ -10,6 +10,8 @@ mod error;
 mod fields;
 mod forms;
 mod list;
+mod loans;
+mod scorecard;
 mod selector;
 mod token;
 mod view;
@@ -53,12 +55,18 @@ pub fn router(lms: Lms) -> OpenApiRouter {
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(customers::activate))
         .routes(routes!(customers::close))
+        .routes(routes!(loans::list))
+        .routes(routes!(loans::get))
+        .routes(routes!(loans::report))
+        .routes(routes!(scorecard::get))
+        .routes(routes!(scorecard::report))
         .routes(routes!(token::token))
         .routes(routes!(token::jwks))
         // The same handlers under the other prefix; the document's copies of them are made by `complete`.
         .route(by_external_id, get(customers::get).put(customers::put).delete(customers::delete))
         .route(&format!("{by_external_id}/activate"), post(customers::activate))
         .route(&format!("{by_external_id}/close"), post(customers::close))
+        .route("/v1/loans/external/{loan_external_id}", get(loans::get))
         .with_state(lms);
     document::complete(router.get_openapi_mut());
     router

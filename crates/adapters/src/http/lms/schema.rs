@@ -420,3 +420,284 @@ pub enum ErrorCode {
     /// 503.
     Unavailable,
 }
+
+/// A loan as it was last reported.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::Loan)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Loan {
+    /// The id: opaque, unique within the organization.
+    pub id: String,
+    /// The account number that was reported, or the id zero-padded to 9 digits.
+    pub account_no: String,
+    /// The engine's own id of the loan.
+    #[schema(min_length = 1, max_length = 128)]
+    pub external_id: String,
+    /// Whose loan it is.
+    pub customer_id: String,
+    /// What that customer is called.
+    pub customer_name: String,
+    /// The product's id.
+    #[schema(nullable = false)]
+    pub loan_product_id: Option<String>,
+    /// The product's name.
+    #[schema(nullable = false)]
+    pub loan_product_name: Option<String>,
+    /// Where it stands.
+    pub status: LoanStatus,
+    /// What was applied for.
+    pub principal: f64,
+    /// What was granted.
+    #[schema(nullable = false)]
+    pub approved_principal: Option<f64>,
+    /// The currency.
+    #[schema(pattern = "^[A-Z]{3}$")]
+    pub currency_code: String,
+    /// How long it runs, in units of the product.
+    #[schema(nullable = false)]
+    pub term_frequency: Option<u32>,
+    /// In how many instalments it is paid back.
+    #[schema(nullable = false)]
+    pub number_of_repayments: Option<u32>,
+    /// The interest of one period, in percent.
+    #[schema(nullable = false)]
+    pub interest_rate_per_period: Option<f64>,
+    /// What was paid out.
+    #[schema(nullable = false)]
+    pub principal_disbursed: Option<f64>,
+    /// What was paid back.
+    #[schema(nullable = false)]
+    pub principal_paid: Option<f64>,
+    /// What is left of the principal.
+    #[schema(nullable = false)]
+    pub principal_outstanding: Option<f64>,
+    /// The interest charged.
+    #[schema(nullable = false)]
+    pub interest_charged: Option<f64>,
+    /// All that is owed.
+    #[schema(nullable = false)]
+    pub total_outstanding: Option<f64>,
+    /// All that was paid.
+    #[schema(nullable = false)]
+    pub total_paid: Option<f64>,
+    /// When the next instalment is due.
+    #[schema(nullable = false, format = Date)]
+    pub next_due_date: Option<String>,
+    /// How much is due then.
+    #[schema(nullable = false)]
+    pub next_due_amount: Option<f64>,
+    /// When it is to be paid out.
+    #[schema(nullable = false, format = Date)]
+    pub expected_disbursement_date: Option<String>,
+}
+
+/// Where a loan stands. The first four are open.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::LoanStatus)]
+pub enum LoanStatus {
+    /// Applied for.
+    #[serde(rename = "Submitted and pending approval")]
+    Submitted,
+    /// Granted, not paid out.
+    Approved,
+    /// Paid out.
+    Active,
+    /// Paid back more than was owed.
+    Overpaid,
+    /// The applicant changed its mind.
+    #[serde(rename = "Withdrawn by applicant")]
+    Withdrawn,
+    /// Not granted.
+    Rejected,
+    /// Paid back.
+    #[serde(rename = "Closed (obligations met)")]
+    Repaid,
+    /// Given up.
+    #[serde(rename = "Closed (written off)")]
+    WrittenOff,
+}
+
+/// A page of loans.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::LoanPage)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoanPage {
+    /// The rows; none past the end.
+    #[schema(max_items = 100)]
+    pub items: Vec<Loan>,
+    /// How many match in all.
+    #[schema(minimum = 0)]
+    pub total: i64,
+    /// The page that was asked for.
+    #[schema(minimum = 1)]
+    pub page: i64,
+    /// The most rows of a page.
+    #[schema(minimum = 1, maximum = 100)]
+    pub rows_per_page: i64,
+}
+
+/// The parameters of the list of loans.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct ListLoans {
+    /// The page, from 1.
+    #[param(minimum = 1, default = 1)]
+    pub page: Option<i64>,
+    /// The most rows of a page.
+    #[param(minimum = 1, maximum = 100, default = 10)]
+    pub rows: Option<i64>,
+    /// By what the rows are ordered; ties are broken by id, in the same direction.
+    pub order_by: Option<LoanOrder>,
+    /// Upwards (default) or downwards.
+    pub sort_order: Option<SortOrder>,
+    /// Of that customer alone. Not beside `customerExternalId`.
+    #[param(minimum = 1)]
+    pub customer_id: Option<i64>,
+    /// Of the customer with that external id alone.
+    #[param(min_length = 1, max_length = 128)]
+    pub customer_external_id: Option<String>,
+    /// Of that status alone; case does not count.
+    pub status: Option<LoanStatus>,
+}
+
+/// By what a list of loans is ordered.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::LoanOrder)]
+#[serde(rename_all = "camelCase")]
+pub enum LoanOrder {
+    /// The id.
+    Id,
+    /// The principal.
+    Principal,
+    /// When it is to be paid out; loans without that date come last.
+    ExpectedDisbursementDate,
+}
+
+/// A loan's position, whole. Exactly one of `customerId` and `customerExternalId`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::ReportLoan)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReportLoan {
+    /// Whose loan it is, by id.
+    pub customer_id: Option<Code>,
+    /// Whose loan it is, by external id.
+    #[schema(min_length = 1, max_length = 128)]
+    pub customer_external_id: Option<String>,
+    /// Where it stands.
+    pub status: LoanStatus,
+    /// What was applied for: an exact decimal number, at most 6 decimals.
+    pub principal: Decimal,
+    /// The currency.
+    #[schema(pattern = "^[A-Z]{3}$")]
+    pub currency_code: String,
+    /// The loan's account number.
+    #[schema(min_length = 1, max_length = 100)]
+    pub account_no: Option<String>,
+    /// The product's id.
+    pub loan_product_id: Option<Code>,
+    /// The product's name.
+    #[schema(min_length = 1, max_length = 100)]
+    pub loan_product_name: Option<String>,
+    /// What was granted.
+    pub approved_principal: Option<Decimal>,
+    /// How long it runs, in units of the product.
+    pub term_frequency: Option<u32>,
+    /// In how many instalments it is paid back.
+    pub number_of_repayments: Option<u32>,
+    /// The interest of one period, in percent.
+    pub interest_rate_per_period: Option<Decimal>,
+    /// What was paid out.
+    pub principal_disbursed: Option<Decimal>,
+    /// What was paid back.
+    pub principal_paid: Option<Decimal>,
+    /// What is left of the principal.
+    pub principal_outstanding: Option<Decimal>,
+    /// The interest charged.
+    pub interest_charged: Option<Decimal>,
+    /// All that is owed.
+    pub total_outstanding: Option<Decimal>,
+    /// All that was paid.
+    pub total_paid: Option<Decimal>,
+    /// When the next instalment is due.
+    #[schema(format = Date)]
+    pub next_due_date: Option<String>,
+    /// How much is due then.
+    pub next_due_amount: Option<Decimal>,
+    /// When it is to be paid out.
+    #[schema(format = Date)]
+    pub expected_disbursement_date: Option<String>,
+}
+
+/// An amount of money or a rate: an exact decimal number, or its form in a string.
+#[derive(Serialize)]
+pub struct Decimal(pub f64);
+
+impl PartialSchema for Decimal {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .minimum(Some(0))
+            .exclusive_maximum(Some(1_000_000_000_000_i64));
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,12}(\\.[0-9]{1,6})?$"));
+        OneOfBuilder::new()
+            .description(Some("An exact decimal number with at most 6 decimals, or its form in a string."))
+            .item(number)
+            .item(text)
+            .into()
+    }
+}
+
+impl ToSchema for Decimal {}
+
+/// A credit score.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::ReportScore)]
+#[serde(deny_unknown_fields)]
+pub struct ReportScore {
+    /// How creditworthy.
+    pub grade: Grade,
+    /// How creditworthy, from 0 to 1000.
+    #[schema(minimum = 0, maximum = 1000)]
+    pub score: i64,
+    /// Up to how much.
+    pub limit: Decimal,
+}
+
+/// How creditworthy a customer is; `XX` where nobody has said.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::Grade)]
+pub enum Grade {
+    /// Best.
+    A,
+    /// Good.
+    B,
+    /// Fair.
+    C,
+    /// Not graded.
+    XX,
+}
+
+/// How creditworthy a customer is, and what it owes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::Scorecard)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scorecard {
+    /// Whose.
+    pub external_id: String,
+    /// How creditworthy.
+    pub halopesa_grade: Grade,
+    /// From 0 to 1000.
+    #[schema(minimum = 0, maximum = 1000)]
+    pub final_credit_score: i64,
+    /// Up to how much.
+    pub final_credit_limit: f64,
+    /// What is owed over all loans.
+    pub total_outstanding: f64,
+    /// What was paid over all loans.
+    pub total_paid: f64,
+    /// The limit while nothing is owed, else 0.
+    pub available_credit_limit: f64,
+    /// The month of the answer, `YYYY-MM`.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}$")]
+    pub execution_period: String,
+}

@@ -28,7 +28,7 @@ impl Call {
 }
 
 /// A positive integer in digits. One too large to exist becomes the greatest there is, which nobody has.
-fn parse_id(text: &str) -> Option<CustomerId> {
+pub(super) fn parse_id(text: &str) -> Option<CustomerId> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let positive = text.bytes().any(|byte| byte != b'0');
     (digits && positive).then(|| CustomerId::parse(text.parse().unwrap_or(i64::MAX)).ok())?

@@ -12,7 +12,7 @@ use super::call::json_answer;
 use super::error::etag;
 
 /// A value that is shown as its text.
-struct Shown<T>(T);
+pub(super) struct Shown<T>(pub(super) T);
 
 impl<T: Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
