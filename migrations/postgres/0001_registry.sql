@@ -10,6 +10,9 @@ create table organizations (
     default_office_id bigint not null,
     -- The number that the next customer gets.
     next_customer_id bigint not null,
+    -- The same of companies and loans.
+    next_company_id bigint not null,
+    next_loan_id bigint not null,
     -- The last sequence that was given to an event; 0 before the first. Every commit begins by moving it, which
     -- puts the commits of an organization in one order.
     next_sequence bigint not null,
@@ -18,7 +21,8 @@ create table organizations (
     constraint organizations_pkey primary key (id),
     constraint organizations_id_check check (id > 0),
     constraint organizations_counters_check
-        check (next_customer_id > 0 and next_sequence >= 0 and customer_count >= 0)
+        check (next_customer_id > 0 and next_company_id > 0 and next_loan_id > 0 and next_sequence >= 0
+            and customer_count >= 0)
 ) with (fillfactor = 20);
 
 create table offices (
@@ -42,6 +46,35 @@ create table closure_reasons (
     constraint closure_reasons_code_check check (code > 0)
 );
 
+create table companies (
+    organization_id bigint not null,
+    number bigint not null,
+    -- The public id, such as CMP-0A1B2C3D.
+    company_id text collate "C" not null,
+    name text not null,
+    status text collate "C" not null,
+    description text,
+    industry text,
+    website text,
+    phone text,
+    address text,
+    created_at timestamptz not null,
+    constraint companies_pkey primary key (organization_id, number),
+    constraint companies_company_id_key unique (organization_id, company_id),
+    constraint companies_organization_fkey foreign key (organization_id) references organizations (id),
+    constraint companies_number_check check (number > 0)
+);
+
+create table portfolios (
+    organization_id bigint not null,
+    id text collate "C" not null,
+    name text not null,
+    reward_unit text not null,
+    created_at timestamptz not null,
+    constraint portfolios_pkey primary key (organization_id, id),
+    constraint portfolios_organization_fkey foreign key (organization_id) references organizations (id)
+);
+
 create table customers (
     organization_id bigint not null,
     id bigint not null,
@@ -61,11 +94,19 @@ create table customers (
     -- The display name with case and accents folded away.
     sort_name text collate "C" not null,
     mobile_no text,
-    email text,
+    email text collate "C",
     born_on date,
     gender_id bigint,
     client_type_id smallint,
     legal_form_id bigint,
+    -- Two of the facets' values once more, for filters.
+    source text collate "C",
+    company_id bigint,
+    -- What intake and programme know of it, by field; null where they know nothing.
+    facets json,
+    -- Moved by the changes of its loans alone; what closes or deletes it looks at them.
+    open_loans bigint not null,
+    loan_count bigint not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     -- The words by which it is found, each behind the number of its organization: `7/ada`.
@@ -90,6 +131,7 @@ create table customers (
             else middle_name is null and last_name is null and external_id is not null
         end),
     constraint customers_client_type_check check (client_type_id in (1, 2)),
+    constraint customers_loans_check check (open_loans >= 0 and open_loans <= loan_count),
     constraint customers_times_check check (updated_at >= created_at)
 );
 
@@ -98,16 +140,24 @@ create index customers_submitted_on_idx on customers (organization_id, submitted
 create index customers_activated_on_idx on customers (organization_id, activated_on, id);
 create index customers_status_idx on customers (organization_id, status, id);
 create index customers_office_idx on customers (organization_id, office_id, id);
+create index customers_created_at_idx on customers (organization_id, created_at, id);
+create index customers_updated_at_idx on customers (organization_id, updated_at, id);
+create index customers_email_idx on customers (organization_id, email, id);
+create index customers_source_idx on customers (organization_id, source, id) where source is not null;
+create index customers_company_id_idx on customers (organization_id, company_id, id) where company_id is not null;
 -- The one index that does not begin with the organization's number: its words do.
 create index customers_search_idx on customers using gin (search);
 
+-- The log of an organization: the events of its customers and, with a subject, of the records beside them.
 create table customer_events (
     organization_id bigint not null,
     -- 0; a way out for an organization that outgrows one order of commits.
     stream smallint not null,
     sequence bigint not null,
+    -- The record's own key; null where the customer itself changed.
+    subject text collate "C",
     -- Not a foreign key: the events of a deleted customer stay.
-    customer_id bigint not null,
+    customer_id bigint,
     version bigint not null,
     kind text collate "C" not null,
     external_id text collate "C",
@@ -118,9 +168,84 @@ create table customer_events (
     reason text,
     changed json not null,
     constraint customer_events_pkey primary key (organization_id, stream, sequence),
-    -- Numbers of customers are never used again, so a version is there once even after a deletion.
-    constraint customer_events_version_key unique (organization_id, customer_id, version),
+    constraint customer_events_owner_check check (subject is not null or customer_id is not null),
     constraint customer_events_numbers_check check (sequence > 0 and version > 0)
+);
+
+-- Numbers of customers are never used again, so a version is there once even after a deletion.
+create unique index customer_events_version_key on customer_events (organization_id, customer_id, version)
+    where subject is null;
+create index customer_events_records_idx on customer_events (organization_id, customer_id, sequence)
+    where subject is not null and customer_id is not null;
+
+-- Accounts are tied to their holders by external ids, whether or not there are such customers.
+create table accounts (
+    organization_id bigint not null,
+    id text collate "C" not null,
+    -- How many changes it has had.
+    version bigint not null,
+    primary_holder text collate "C" not null,
+    status text collate "C" not null,
+    kind text collate "C" not null,
+    portfolio text collate "C" not null,
+    opened_at timestamptz not null,
+    closed_at timestamptz,
+    cards text not null,
+    updated_at timestamptz not null,
+    constraint accounts_pkey primary key (organization_id, id),
+    constraint accounts_version_check check (version > 0)
+);
+
+create table account_holders (
+    organization_id bigint not null,
+    holder text collate "C" not null,
+    account_id text collate "C" not null,
+    constraint account_holders_pkey primary key (organization_id, holder, account_id),
+    constraint account_holders_account_fkey
+        foreign key (organization_id, account_id) references accounts (organization_id, id)
+);
+
+create index account_holders_account_idx on account_holders (organization_id, account_id, holder);
+
+-- Loans as an engine reports them. Amounts are millionths.
+create table loans (
+    organization_id bigint not null,
+    id bigint not null,
+    -- The engine's own key.
+    external_id text collate "C" not null,
+    customer_id bigint not null,
+    -- How many changes it has had.
+    version bigint not null,
+    status text collate "C" not null,
+    principal bigint not null,
+    total_outstanding bigint,
+    total_paid bigint,
+    expected_disbursement_on date,
+    -- All that was reported, by name; the columns before repeat what lists and sums need.
+    position text not null,
+    updated_at timestamptz not null,
+    constraint loans_pkey primary key (organization_id, id),
+    constraint loans_external_id_key unique (organization_id, external_id),
+    constraint loans_customer_fkey foreign key (organization_id, customer_id) references customers (organization_id, id),
+    constraint loans_numbers_check check (id > 0 and version > 0 and principal >= 0)
+);
+
+create index loans_customer_idx on loans (organization_id, customer_id, id);
+create index loans_status_idx on loans (organization_id, status, id);
+create index loans_principal_idx on loans (organization_id, principal, id);
+create index loans_expected_disbursement_on_idx on loans (organization_id, expected_disbursement_on, id);
+
+-- Scores are reported by external id, whether or not there is such a customer. The limit is in millionths.
+create table credit_scores (
+    organization_id bigint not null,
+    external_id text collate "C" not null,
+    grade text collate "C" not null,
+    score smallint not null,
+    credit_limit bigint not null,
+    updated_at timestamptz not null,
+    constraint credit_scores_pkey primary key (organization_id, external_id),
+    constraint credit_scores_score_check check (score between 0 and 1000),
+    constraint credit_scores_limit_check check (credit_limit >= 0)
 );
 
 create table receipts (

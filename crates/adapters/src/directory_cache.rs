@@ -61,7 +61,12 @@ impl CachedDirectory {
     /// Remembers the answers of that directory for so long.
     #[must_use]
     pub fn fresh_for(inner: Arc<dyn Directory>, fresh_for: Duration) -> Self {
-        Self { inner, offices: Fresh::new(fresh_for), reasons: Fresh::new(fresh_for), portfolios: Fresh::new(fresh_for) }
+        Self {
+            inner,
+            offices: Fresh::new(fresh_for),
+            reasons: Fresh::new(fresh_for),
+            portfolios: Fresh::new(fresh_for),
+        }
     }
 }
 
@@ -75,7 +80,12 @@ impl Directory for CachedDirectory {
         self.inner.organizations().await
     }
 
-    async fn add_office(&self, organization: OrganizationId, name: &OfficeName, at: Timestamp) -> Result<OfficeId, AddError> {
+    async fn add_office(
+        &self,
+        organization: OrganizationId,
+        name: &OfficeName,
+        at: Timestamp,
+    ) -> Result<OfficeId, AddError> {
         let added = self.inner.add_office(organization, name, at).await;
         self.offices.forget(&organization);
         added
@@ -97,13 +107,22 @@ impl Directory for CachedDirectory {
         set
     }
 
-    async fn add_closure_reason(&self, organization: OrganizationId, reason: ClosureReasonId, label: &str, at: Timestamp) -> Result<(), AddError> {
+    async fn add_closure_reason(
+        &self,
+        organization: OrganizationId,
+        reason: ClosureReasonId,
+        label: &str,
+        at: Timestamp,
+    ) -> Result<(), AddError> {
         let added = self.inner.add_closure_reason(organization, reason, label, at).await;
         self.reasons.forget(&organization);
         added
     }
 
-    async fn closure_reasons(&self, organization: OrganizationId) -> Result<Vec<(ClosureReasonId, String)>, StoreError> {
+    async fn closure_reasons(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<Vec<(ClosureReasonId, String)>, StoreError> {
         if let Some(known) = self.reasons.get(&organization) {
             return Ok(known);
         }
@@ -113,15 +132,29 @@ impl Directory for CachedDirectory {
         Ok(reasons)
     }
 
-    async fn companies(&self, organization: OrganizationId, keys: &[CompanyKey]) -> Result<Vec<Option<Company>>, StoreError> {
+    async fn companies(
+        &self,
+        organization: OrganizationId,
+        keys: &[CompanyKey],
+    ) -> Result<Vec<Option<Company>>, StoreError> {
         self.inner.companies(organization, keys).await
     }
 
-    async fn list_companies(&self, organization: OrganizationId, offset: u64, limit: u8) -> Result<(Vec<Company>, u64), StoreError> {
+    async fn list_companies(
+        &self,
+        organization: OrganizationId,
+        offset: u64,
+        limit: u8,
+    ) -> Result<(Vec<Company>, u64), StoreError> {
         self.inner.list_companies(organization, offset, limit).await
     }
 
-    async fn add_portfolio(&self, organization: OrganizationId, portfolio: &Portfolio, at: Timestamp) -> Result<(), AddError> {
+    async fn add_portfolio(
+        &self,
+        organization: OrganizationId,
+        portfolio: &Portfolio,
+        at: Timestamp,
+    ) -> Result<(), AddError> {
         let added = self.inner.add_portfolio(organization, portfolio, at).await;
         self.portfolios.forget(&organization);
         added

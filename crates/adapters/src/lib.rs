@@ -1,8 +1,10 @@
 //! The ports of `custodia-domain` implemented, and the HTTP dialects over its use cases. Stores, dialects and
 //! credentials know the domain and not one another.
 
+pub mod cards;
 pub mod changes;
 pub mod clock;
+pub mod directory_cache;
 pub mod http;
 pub mod identity;
 pub mod ids;

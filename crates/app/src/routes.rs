@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use custodia_adapters::directory_cache::CachedDirectory;
 use custodia_adapters::http::auth::Authenticator;
 use custodia_adapters::http::cursor::CursorKey;
 use custodia_adapters::http::lms::{self, Lms};
@@ -13,7 +14,7 @@ use custodia_adapters::identity::{Identity, IdentityParts};
 use custodia_adapters::ids::BlockIds;
 use custodia_adapters::tokens::{OutsideKeys, Passwords, SigningKeys, generate_key};
 use custodia_domain::ports::{Clock, IdSource};
-use custodia_domain::registry::Registry;
+use custodia_domain::registry::{Ports, Registry};
 
 use crate::config::Config;
 use crate::stores::Stores;
@@ -45,7 +46,15 @@ pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
         login_failures: config.login_failures,
     });
     let stores = parts.stores;
-    let registry = Registry::new(Arc::clone(&stores.customers), Arc::clone(&stores.directory), clock, parts.ids);
+    let registry = Registry::new(Ports {
+        customers: Arc::clone(&stores.customers),
+        directory: Arc::new(CachedDirectory::new(Arc::clone(&stores.directory))),
+        accounts: Arc::clone(&stores.accounts),
+        loans: Arc::clone(&stores.loans),
+        scores: Arc::clone(&stores.scores),
+        clock,
+        ids: parts.ids,
+    });
     let authenticator: Arc<dyn Authenticator> = Arc::new(identity);
     let mut documented = assemble([lms::router(Lms::new(registry, authenticator, cursors))]);
     if let Some(per_minute) = config.rate_limit {

@@ -7,7 +7,7 @@ use anyhow::bail;
 use custodia_adapters::memory::MemoryStore;
 use custodia_adapters::postgres::{PostgresOptions, PostgresStore};
 use custodia_adapters::sqlite::{SqliteOptions, SqliteStore};
-use custodia_domain::ports::{CredentialStore, CustomerStore, Directory};
+use custodia_domain::ports::{AccountStore, CredentialStore, CustomerStore, Directory, LoanBook, ScoringEngine};
 
 use crate::config::Config;
 
@@ -51,6 +51,12 @@ pub struct Stores {
     pub directory: Arc<dyn Directory>,
     /// API keys and accounts.
     pub credentials: Arc<dyn CredentialStore>,
+    /// Accounts with cards.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Loan positions.
+    pub loans: Arc<dyn LoanBook>,
+    /// Credit scores: the built-in engine knows what was reported.
+    pub scores: Arc<dyn ScoringEngine>,
     engine: Engine,
 }
 
@@ -103,11 +109,17 @@ impl Stores {
         Self::over(&Arc::new(MemoryStore::new()))
     }
 
-    fn over<S: CustomerStore + Directory + CredentialStore + 'static>(store: &Arc<S>) -> Self {
+    fn over<S>(store: &Arc<S>) -> Self
+    where
+        S: CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine + 'static,
+    {
         Self {
             customers: Arc::clone(store) as _,
             directory: Arc::clone(store) as _,
             credentials: Arc::clone(store) as _,
+            accounts: Arc::clone(store) as _,
+            loans: Arc::clone(store) as _,
+            scores: Arc::clone(store) as _,
             engine: Engine::Memory,
         }
     }

@@ -265,7 +265,9 @@ impl LoanChange {
     /// How many it has afterwards.
     #[must_use]
     pub fn counts_after(&self) -> LoanCounts {
-        let open = self.counts.open + u32::from(self.after.position.status.is_open()) - u32::from(self.was_open);
+        // Counts read at another instant than the loan may know of no open one; such a change never applies.
+        let open = (self.counts.open + u32::from(self.after.position.status.is_open()))
+            .saturating_sub(u32::from(self.was_open));
         LoanCounts { open, total: self.counts.total + u32::from(self.expects.is_none()) }
     }
 

@@ -5,15 +5,18 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use custodia_domain::loan::LoanCounts;
 use custodia_domain::ports::{
     Boundary, CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Direction,
-    EventQuery, RecordedEvent, Selector, SortValue, StoreError, Window,
+    EventQuery, LogEntry, LoggedEvent, RecordedEvent, Selector, SortValue, StoreError, Window,
 };
+use custodia_domain::unit::ForbiddenLoans;
 use custodia_domain::{
-    Customer, CustomerChange, CustomerId, ExternalId, OrganizationId, Receipt, ReceiptKey, Sequence, Timestamp, Unit,
-    Version, search,
+    Audit, Customer, CustomerChange, CustomerId, ExternalId, OrganizationId, Receipt, ReceiptKey, Sequence, Status,
+    Timestamp, Unit, Version, search,
 };
 
+use super::records::Staged;
 use super::{MemoryStore, Organization, State};
 
 #[async_trait]
@@ -55,15 +58,19 @@ impl CustomerStore for MemoryStore {
         Ok(u64::from(limit) - left)
     }
 
-    async fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, StoreError> {
+    async fn events(&self, query: &EventQuery) -> Result<Vec<LogEntry>, StoreError> {
         let state = self.lock();
         let Some(organization) = state.organizations.get(&query.organization) else {
             return Ok(Vec::new());
         };
-        let wanted = |recorded: &&RecordedEvent| {
-            query.after.is_none_or(|after| recorded.sequence > after)
-                && (query.kinds.is_empty() || query.kinds.contains(&recorded.event.kind()))
-                && query.customer.is_none_or(|customer| recorded.event.customer() == customer)
+        let wanted = |entry: &&LogEntry| {
+            let (kind, customer) = match &entry.event {
+                LoggedEvent::Customer(event) => (event.kind().name(), Some(event.customer())),
+                LoggedEvent::Record(event) => (event.kind.name(), event.customer),
+            };
+            query.after.is_none_or(|after| entry.sequence > after)
+                && (query.kinds.is_empty() || query.kinds.contains(&kind))
+                && (query.customer.is_none() || query.customer == customer)
         };
         Ok(organization.events.iter().filter(wanted).take(usize::from(query.limit)).cloned().collect())
     }
@@ -80,9 +87,9 @@ impl CustomerStore for MemoryStore {
             return Ok(Vec::new());
         };
         let places = organization.histories.get(&customer).into_iter().flatten();
-        let newest_first = places.rev().map(|place| &organization.events[*place]);
+        let newest_first = places.rev().filter_map(|place| recorded(&organization.events[*place]));
         let wanted = newest_first.filter(|recorded| before.is_none_or(|before| recorded.event.version() < before));
-        Ok(wanted.take(usize::from(limit)).cloned().collect())
+        Ok(wanted.take(usize::from(limit)).collect())
     }
 
     async fn reserve(
@@ -91,11 +98,11 @@ impl CustomerStore for MemoryStore {
         counter: Counter,
         count: u32,
     ) -> Result<Option<i64>, StoreError> {
-        let Counter::Customers = counter;
         let mut state = self.lock();
         Ok(state.organizations.get_mut(&organization).map(|organization| {
-            let first = organization.next_customer;
-            organization.next_customer += i64::from(count);
+            let next = organization.counter(counter);
+            let first = *next;
+            *next += i64::from(count);
             first
         }))
     }
@@ -107,11 +114,10 @@ impl CustomerStore for MemoryStore {
         first: i64,
         next: i64,
     ) -> Result<(), StoreError> {
-        let Counter::Customers = counter;
         if let Some(organization) = self.lock().organizations.get_mut(&organization)
-            && organization.next_customer == next
+            && *organization.counter(counter) == next
         {
-            organization.next_customer = first;
+            *organization.counter(counter) = first;
         }
         Ok(())
     }
@@ -135,6 +141,9 @@ fn list(state: &State, query: &CustomerQuery) -> CustomerPage {
     let meets = |customer: &&Customer| {
         filter.status.is_none_or(|status| customer.status() == status)
             && filter.office.is_none_or(|office| customer.office() == office)
+            && filter.active.is_none_or(|active| (customer.status() == Status::Active) == active)
+            && (filter.source.is_none() || filter.source == customer.acquisition().source)
+            && (filter.company.is_none() || filter.company == customer.acquisition().company)
             && search::finds(customer, &filter.words)
     };
     let customers = state.organizations.get(&query.organization).into_iter().flat_map(|kept| kept.customers.values());
@@ -158,7 +167,7 @@ fn list(state: &State, query: &CustomerQuery) -> CustomerPage {
     }
 }
 
-/// The order of two rows: by value, then by id, both in that direction; no date comes last in either.
+/// The order of two rows: by value, then by id, both in that direction; no value comes last in either.
 fn order(left: &Boundary, right: &Boundary, direction: Direction) -> Ordering {
     let directed = |ordering: Ordering| match direction {
         Direction::Ascending => ordering,
@@ -169,6 +178,9 @@ fn order(left: &Boundary, right: &Boundary, direction: Direction) -> Ordering {
         (SortValue::Date(Some(left)), SortValue::Date(Some(right))) => directed(left.cmp(right)),
         (SortValue::Date(Some(_)), SortValue::Date(None)) => Ordering::Less,
         (SortValue::Date(None), SortValue::Date(Some(_))) => Ordering::Greater,
+        (SortValue::Instant(left), SortValue::Instant(right)) => directed(left.cmp(right)),
+        (SortValue::Email(Some(left)), SortValue::Email(Some(right))) => directed(left.as_str().cmp(right.as_str())),
+        (SortValue::Email(left), SortValue::Email(right)) => left.is_none().cmp(&right.is_none()),
         _ => Ordering::Equal,
     };
     by_value.then_with(|| directed(left.id.cmp(&right.id)))
@@ -178,52 +190,94 @@ fn order(left: &Boundary, right: &Boundary, direction: Direction) -> Ordering {
 fn commit(state: &mut State, unit: Unit) -> Result<Committed, CommitError> {
     let Some(organization) = state.organizations.get_mut(&unit.organization) else {
         return Err(unit.customers.first().map_or_else(
-            || StoreError::Fault("a receipt for an organization that does not exist".into()).into(),
+            || StoreError::Fault("a unit for an organization that does not exist".into()).into(),
             |change| CommitError::UnknownOffice(change.customer()),
         ));
     };
-    organization.permit(&unit)?;
-    let Unit { customers, receipt, audit, .. } = unit;
+    let mut staged = organization.permit(&unit)?;
+    organization.permit_records(&unit, &mut staged)?;
     let mut last_sequence = None;
-    for change in customers {
-        organization.keep(&change);
+    for change in &unit.customers {
+        organization.keep(change, staged.remove(&change.customer()).flatten());
         for event in change.events() {
-            let place = organization.events.len();
-            let sequence = i64::try_from(place + 1).ok().and_then(|number| Sequence::parse(number).ok());
-            let sequence = sequence.expect("memory holds fewer than 2^63 events");
-            last_sequence = Some(sequence);
-            organization.histories.entry(event.customer()).or_default().push(place);
-            organization.events.push(RecordedEvent { sequence, event: event.clone(), audit: audit.clone() });
+            organization.histories.entry(event.customer()).or_default().push(organization.events.len());
+            last_sequence = Some(organization.log(LoggedEvent::Customer(event.clone()), &unit.audit));
         }
     }
-    if let Some(receipt) = receipt {
+    // Those whose loans alone have changed.
+    organization.customers.extend(staged.into_iter().filter_map(|(id, customer)| Some((id, customer?))));
+    let mut records = Vec::new();
+    for change in &unit.companies {
+        organization.keep_company(change);
+        records.push(change.event());
+    }
+    for change in &unit.accounts {
+        organization.keep_account(change);
+        records.extend(change.events());
+    }
+    for change in &unit.loans {
+        organization.keep_loan(change);
+        records.push(change.event());
+    }
+    for change in &unit.scores {
+        organization.scores.insert(change.external_id().clone(), change.score());
+        records.push(change.event());
+    }
+    for event in records {
+        last_sequence = Some(organization.log(LoggedEvent::Record(event.clone()), &unit.audit));
+    }
+    if let Some(receipt) = unit.receipt {
         organization.receipts.insert(receipt.key, receipt);
     }
     Ok(Committed { last_sequence })
 }
 
+fn recorded(entry: &LogEntry) -> Option<RecordedEvent> {
+    match &entry.event {
+        LoggedEvent::Customer(event) => {
+            Some(RecordedEvent { sequence: entry.sequence, event: event.clone(), audit: entry.audit.clone() })
+        }
+        LoggedEvent::Record(_) => None,
+    }
+}
+
 impl Organization {
-    /// Whether every change of the unit, and its receipt, may be kept.
-    fn permit(&self, unit: &Unit) -> Result<(), CommitError> {
+    fn counter(&mut self, counter: Counter) -> &mut i64 {
+        match counter {
+            Counter::Customers => &mut self.next_customer,
+            Counter::Companies => &mut self.next_company,
+            Counter::Loans => &mut self.next_loan,
+        }
+    }
+
+    /// Adds an event to the log; answers its sequence.
+    fn log(&mut self, event: LoggedEvent, audit: &Audit) -> Sequence {
+        let number = i64::try_from(self.events.len() + 1).ok();
+        let sequence = number.and_then(|number| Sequence::parse(number).ok());
+        let sequence = sequence.expect("memory holds fewer than 2^63 events");
+        self.events.push(LogEntry { sequence, event, audit: audit.clone() });
+        sequence
+    }
+
+    /// Whether every change of a customer, and the receipt, may be kept; answers the customers as the unit leaves
+    /// them, their loans as they are counted here.
+    fn permit(&self, unit: &Unit) -> Result<Staged, CommitError> {
         if unit.receipt.as_ref().is_some_and(|receipt| self.receipts.contains_key(&receipt.key)) {
             return Err(CommitError::ReceiptTaken);
         }
+        let mut staged = Staged::new();
         // What the changes before one in the same unit did to external ids.
         let mut owners: BTreeMap<&ExternalId, Option<CustomerId>> = BTreeMap::new();
         for change in &unit.customers {
             let id = change.customer();
-            let stored = self.customers.get(&id);
-            let version_holds = match change.expects() {
-                // A number is never used again, not even after a deletion: its events are still there.
-                None => !self.histories.contains_key(&id),
-                expected => stored.map(Customer::version) == expected,
-            };
-            if !version_holds {
-                return Err(CommitError::VersionConflict(id));
-            }
             let after = change.after();
             if after.is_some_and(|after| after.organization() != unit.organization) {
                 return Err(StoreError::Fault("a customer of another organization than its unit".into()).into());
+            }
+            let stored = self.customers.get(&id);
+            let loans = stored.map(Customer::loans).unwrap_or_default();
+            if !self.holds_version(change) || is_forbidden(change.forbids(), loans) {
+                return Err(CommitError::VersionConflict(id));
             }
             if let Some(before) = stored.and_then(Customer::external_id) {
                 owners.insert(before, None);
@@ -238,23 +292,46 @@ impl Organization {
             if after.is_some_and(|after| !self.offices.contains_key(&after.office())) {
                 return Err(CommitError::UnknownOffice(id));
             }
+            let kept = after.map(|after| {
+                let mut state = after.snapshot().clone();
+                state.loans = loans;
+                Customer::rehydrate(state).expect("a sound state with sound counts is sound")
+            });
+            staged.insert(id, kept);
         }
-        Ok(())
+        Ok(staged)
+    }
+
+    fn holds_version(&self, change: &CustomerChange) -> bool {
+        let id = change.customer();
+        match change.expects() {
+            // A number is never used again, not even after a deletion: its events are still there.
+            None => !self.histories.contains_key(&id),
+            expected => self.customers.get(&id).map(Customer::version) == expected,
+        }
     }
 
     /// Puts the state after a change in the place of the one before.
-    fn keep(&mut self, change: &CustomerChange) {
+    fn keep(&mut self, change: &CustomerChange, after: Option<Customer>) {
         let before = self.customers.remove(&change.customer());
         if let Some(external_id) = before.as_ref().and_then(Customer::external_id)
             && self.external_ids.get(external_id) == Some(&change.customer())
         {
             self.external_ids.remove(external_id);
         }
-        if let Some(after) = change.after() {
+        if let Some(after) = after {
             if let Some(external_id) = after.external_id() {
                 self.external_ids.insert(external_id.clone(), after.id());
             }
-            self.customers.insert(after.id(), after.clone());
+            self.customers.insert(after.id(), after);
         }
+    }
+}
+
+fn is_forbidden(forbidden: ForbiddenLoans, loans: LoanCounts) -> bool {
+    match forbidden {
+        ForbiddenLoans::None => false,
+        ForbiddenLoans::Open => loans.open > 0,
+        ForbiddenLoans::Any => loans.total > 0,
     }
 }

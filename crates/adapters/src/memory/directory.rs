@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use custodia_domain::ports::{AddError, Directory, Office, Offices, StoreError};
+use custodia_domain::company::Company;
+use custodia_domain::ports::{AddError, CompanyKey, Directory, Office, Offices, Portfolio, StoreError};
 use custodia_domain::{ClosureReasonId, OfficeId, OfficeName, OrganizationId, Timestamp};
 
 use super::{MemoryStore, Organization};
@@ -21,12 +22,21 @@ impl Directory for MemoryStore {
             default_office: OfficeId::FIRST,
             offices: BTreeMap::from([(OfficeId::FIRST, head_office)]),
             closure_reasons: BTreeMap::new(),
+            portfolios: BTreeMap::new(),
             next_customer: 1,
+            next_company: 1,
+            next_loan: 1,
             customers: BTreeMap::new(),
             external_ids: BTreeMap::new(),
             events: Vec::new(),
             histories: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            companies: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            loans: BTreeMap::new(),
+            loan_ids: BTreeMap::new(),
+            scores: BTreeMap::new(),
         };
         state.organizations.insert(id, organization);
         Ok(id)
@@ -93,5 +103,51 @@ impl Directory for MemoryStore {
         let state = self.lock();
         let reasons = state.organizations.get(&organization).into_iter().flat_map(|kept| &kept.closure_reasons);
         Ok(reasons.map(|(code, label)| (*code, label.clone())).collect())
+    }
+
+    async fn companies(
+        &self,
+        organization: OrganizationId,
+        keys: &[CompanyKey],
+    ) -> Result<Vec<Option<Company>>, StoreError> {
+        let state = self.lock();
+        let kept = state.organizations.get(&organization);
+        Ok(keys.iter().map(|key| kept?.company(key).cloned()).collect())
+    }
+
+    async fn list_companies(
+        &self,
+        organization: OrganizationId,
+        offset: u64,
+        limit: u8,
+    ) -> Result<(Vec<Company>, u64), StoreError> {
+        let state = self.lock();
+        let Some(kept) = state.organizations.get(&organization) else {
+            return Ok((Vec::new(), 0));
+        };
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let page = kept.companies.values().skip(offset).take(usize::from(limit)).cloned();
+        Ok((page.collect(), kept.companies.len() as u64))
+    }
+
+    async fn add_portfolio(
+        &self,
+        organization: OrganizationId,
+        portfolio: &Portfolio,
+        _at: Timestamp,
+    ) -> Result<(), AddError> {
+        let mut state = self.lock();
+        let organization = state.organizations.get_mut(&organization).ok_or(AddError::NoOrganization)?;
+        if organization.portfolios.contains_key(&portfolio.id) {
+            return Err(AddError::Taken);
+        }
+        organization.portfolios.insert(portfolio.id.clone(), portfolio.clone());
+        Ok(())
+    }
+
+    async fn portfolios(&self, organization: OrganizationId) -> Result<Vec<Portfolio>, StoreError> {
+        let state = self.lock();
+        let portfolios = state.organizations.get(&organization).into_iter().flat_map(|kept| kept.portfolios.values());
+        Ok(portfolios.cloned().collect())
     }
 }

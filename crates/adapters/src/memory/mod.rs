@@ -4,13 +4,18 @@
 mod credentials;
 mod customers;
 mod directory;
+mod records;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use custodia_domain::ports::{ApiKey, PartnerAccount, RecordedEvent};
+use custodia_domain::account::{Account, AccountId};
+use custodia_domain::company::Company;
+use custodia_domain::loan::{Loan, Score};
+use custodia_domain::ports::{ApiKey, LogEntry, PartnerAccount, Portfolio};
 use custodia_domain::{
-    ClosureReasonId, Customer, CustomerId, ExternalId, OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey,
+    ClosureReasonId, CompanyNumber, Customer, CustomerId, ExternalId, LoanId, OfficeId, OfficeName, OrganizationId,
+    Receipt, ReceiptKey,
 };
 
 /// Keeps customers, organizations and credentials until it is dropped.
@@ -36,14 +41,23 @@ struct Organization {
     default_office: OfficeId,
     offices: BTreeMap<OfficeId, OfficeName>,
     closure_reasons: BTreeMap<ClosureReasonId, String>,
+    portfolios: BTreeMap<ExternalId, Portfolio>,
     next_customer: i64,
+    next_company: i64,
+    next_loan: i64,
     customers: BTreeMap<CustomerId, Customer>,
     external_ids: BTreeMap<ExternalId, CustomerId>,
     /// In the order of their sequences, which begin at 1.
-    events: Vec<RecordedEvent>,
-    /// Per customer, deleted ones included: where its events are, by version.
+    events: Vec<LogEntry>,
+    /// Per customer, deleted ones included: where its own events are, by version.
     histories: BTreeMap<CustomerId, Vec<usize>>,
     receipts: BTreeMap<ReceiptKey, Receipt>,
+    companies: BTreeMap<CompanyNumber, Company>,
+    accounts: BTreeMap<AccountId, Account>,
+    holders: BTreeMap<ExternalId, BTreeSet<AccountId>>,
+    loans: BTreeMap<LoanId, Loan>,
+    loan_ids: BTreeMap<ExternalId, LoanId>,
+    scores: BTreeMap<ExternalId, Score>,
 }
 
 impl MemoryStore {

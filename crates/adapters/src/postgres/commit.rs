@@ -2,20 +2,22 @@
 //! column.
 //!
 //! Units of one organization that create customers share a statement, and so do those that change one customer each;
-//! every other unit has a transaction of its own. A constraint that one unit violates refuses its whole statement:
+//! every other unit has a transaction of its own, with one statement for each kind of record in it. A constraint that one unit violates refuses its whole statement:
 //! the units that are to blame are then found by asking, and the rest is tried again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use custodia_domain::ports::{CommitError, Committed, StoreError};
+use custodia_domain::unit::ForbiddenLoans;
 use custodia_domain::{
-    CustomerChange, CustomerId, ExternalId, Field, OrganizationId, Receipt, ReceiptKey, Unit, Value,
+    Customer, CustomerChange, CustomerId, ExternalId, Field, OrganizationId, Receipt, ReceiptKey, Sequence, Unit, Value,
 };
 use futures::StreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgPool, Postgres};
 
 use super::fault::{Failure, Kind, pause};
+use super::records;
 use super::statements::{self, Finding, LOCK, Writing};
 
 type Verdict = Result<Committed, CommitError>;
@@ -103,6 +105,9 @@ enum Shape {
 }
 
 fn shape(unit: &Unit) -> Shape {
+    if records::has_records(unit) {
+        return Shape::Other;
+    }
     match unit.customers.as_slice() {
         [] => Shape::Receipt,
         [only] if only.expects().is_some() && only.after().is_some() => Shape::Change,
@@ -127,14 +132,12 @@ impl Wave {
         let mut later = Vec::new();
         let mut touched = Touched::default();
         for (place, unit) in units {
-            if unit.customers.is_empty() && unit.receipt.is_none() {
+            if unit.customers.is_empty() && unit.receipt.is_none() && !records::has_records(&unit) {
                 answers.give(place, Ok(Committed { last_sequence: None }));
                 continue;
             }
-            let foreign =
-                |change: &CustomerChange| change.after().is_some_and(|after| after.organization() != unit.organization);
-            if unit.customers.iter().any(foreign) {
-                let fault = Failure::fault("a customer of another organization than its unit");
+            if names_another_organization(&unit) {
+                let fault = Failure::fault("a record of another organization than its unit");
                 answers.give(place, Err(fault.into()));
                 continue;
             }
@@ -156,12 +159,22 @@ impl Wave {
     }
 }
 
+fn names_another_organization(unit: &Unit) -> bool {
+    let customers = unit.customers.iter().filter_map(CustomerChange::after).map(Customer::organization);
+    let accounts = unit.accounts.iter().map(|change| change.after().organization());
+    let companies = unit.companies.iter().map(|change| change.company().organization);
+    let loans = unit.loans.iter().map(|change| change.after().organization);
+    customers.chain(accounts).chain(companies).chain(loans).any(|organization| organization != unit.organization)
+}
+
 /// What the units of a wave touch.
 #[derive(Default)]
 struct Touched {
     customers: HashSet<CustomerId>,
     external_ids: HashSet<Box<str>>,
     receipts: HashSet<ReceiptKey>,
+    /// Whether a unit with records beside customers is put off: those after it wait for it.
+    records_wait: bool,
 }
 
 impl Touched {
@@ -170,6 +183,12 @@ impl Touched {
         let mut is_free = unit.receipt.as_ref().is_none_or(|receipt| self.receipts.insert(receipt.key));
         let mut own = HashSet::new();
         let mut own_customers = HashSet::new();
+        for loan in &unit.loans {
+            let customer = loan.after().customer;
+            if own_customers.insert(customer) {
+                is_free &= self.customers.insert(customer);
+            }
+        }
         for change in &unit.customers {
             if own_customers.insert(change.customer()) {
                 is_free &= self.customers.insert(change.customer());
@@ -180,6 +199,10 @@ impl Touched {
                     is_free &= self.external_ids.insert(external_id.into());
                 }
             }
+        }
+        if records::has_records(unit) {
+            is_free &= !self.records_wait;
+            self.records_wait |= !is_free;
         }
         is_free
     }
@@ -192,7 +215,7 @@ fn external_ids(change: &CustomerChange) -> impl Iterator<Item = &str> {
         let sides = moved.flat_map(|change| [change.from.as_ref(), change.to.as_ref()]).flatten();
         let texts = sides.filter_map(|value| match value {
             Value::Text(text) => Some(&**text),
-            Value::Integer(_) | Value::Date(_) => None,
+            Value::Integer(_) | Value::Date(_) | Value::Instant(_) | Value::List(_) => None,
         });
         let freed = event.external_id().filter(|_| event.changes().is_empty()).map(ExternalId::as_str);
         texts.chain(freed)
@@ -344,63 +367,106 @@ impl Lane<'_> {
         }
     }
 
-    /// One unit in a transaction of its own.
+    /// One unit in a transaction of its own. Most are as they should be, and are written at once; what is in the way
+    /// of the others is asked for the second time, under the organization's lock.
     async fn alone(&self, (place, unit): Placed, answers: &mut Answers) {
         let mut attempt = 0;
+        let mut is_judged = false;
         let verdict = loop {
-            match self.try_alone(&unit).await {
+            match self.try_alone(&unit, is_judged).await {
                 Err(failure) if failure.kind == Kind::Again && attempt < ATTEMPTS => {
                     pause(attempt).await;
                     attempt += 1;
                 }
+                Err(failure) if failure.kind == Kind::Violation && !is_judged => is_judged = true,
                 Err(failure) => break Err(failure.into()),
-                Ok(verdict) => break verdict,
+                Ok(None) => is_judged = true,
+                Ok(Some(verdict)) => break verdict,
             }
         };
         answers.give(place, verdict);
     }
 
-    async fn try_alone(&self, unit: &Unit) -> Result<Verdict, Failure> {
+    /// `None` where something was in the way, and nobody has asked what; nothing is written then.
+    async fn try_alone(&self, unit: &Unit, is_judged: bool) -> Result<Option<Verdict>, Failure> {
         let mut session = self.session().await?;
-        let written = self.write_alone(&mut session, unit).await;
+        let written = self.write_alone(&mut session, unit, is_judged).await;
         spoil(written, &mut session)
     }
 
-    async fn write_alone(&self, session: &mut PoolConnection<Postgres>, unit: &Unit) -> Result<Verdict, Failure> {
+    async fn write_alone(
+        &self,
+        session: &mut PoolConnection<Postgres>,
+        unit: &Unit,
+        is_judged: bool,
+    ) -> Result<Option<Verdict>, Failure> {
         let early = |error: sqlx::Error| Failure::from(error).before_commit();
         let mut transaction = session.begin().await.map_err(early)?;
+        let refusal = if is_judged { self.judge_alone(&mut transaction, unit).await? } else { None };
+        let written = match refusal {
+            Some(refusal) => Err(Some(refusal)),
+            None => match write_runs(&mut transaction, unit).await {
+                Ok(Ran::Whole(last_sequence)) => Ok(Committed { last_sequence }),
+                Ok(_) if !is_judged => Err(None),
+                Ok(Ran::RecordsDiffer) => Err(Some(CommitError::RecordConflict)),
+                Ok(Ran::CustomersDiffer) => {
+                    return Err(Failure::fault("a customer changed under the organization's lock"));
+                }
+                Err(failure) => return Err(failure.before_commit()),
+            },
+        };
+        match written {
+            Ok(committed) => {
+                transaction.commit().await?;
+                Ok(Some(Ok(committed)))
+            }
+            Err(refusal) => {
+                transaction.rollback().await.map_err(early)?;
+                Ok(refusal.map(Err))
+            }
+        }
+    }
+
+    /// What refuses a unit; until the transaction ends, nothing changes any more.
+    async fn judge_alone(
+        &self,
+        transaction: &mut sqlx::PgConnection,
+        unit: &Unit,
+    ) -> Result<Option<CommitError>, Failure> {
+        let early = |error: sqlx::Error| Failure::from(error).before_commit();
         let locked: Option<i64> = sqlx::query_scalar(LOCK)
             .bind(self.organization.get())
             .fetch_optional(&mut *transaction)
             .await
             .map_err(early)?;
         if locked.is_none() {
-            transaction.rollback().await.map_err(early)?;
-            return Ok(Err(no_organization(unit)));
+            return Ok(Some(no_organization(unit)));
         }
-        // Under the lock nothing changes between the judgement and the commit.
         let findings =
-            statements::judge(&mut transaction, self.organization, &[unit]).await.map_err(Failure::before_commit)?;
-        if let Some(refusal) = refusal(unit, findings.first().map_or(&[], Vec::as_slice)) {
-            transaction.rollback().await.map_err(early)?;
-            return Ok(Err(refusal));
-        }
-        let last_sequence = write_runs(&mut transaction, unit).await.map_err(Failure::before_commit)?;
-        transaction.commit().await?;
-        Ok(Ok(Committed { last_sequence }))
+            statements::judge(transaction, self.organization, &[unit]).await.map_err(Failure::before_commit)?;
+        Ok(refusal(unit, findings.first().map_or(&[], Vec::as_slice)))
     }
 }
 
-/// Writes a unit's changes in their order, those of the same kind that follow one another by one statement.
-async fn write_runs(
-    transaction: &mut sqlx::PgConnection,
-    unit: &Unit,
-) -> Result<Option<custodia_domain::Sequence>, Failure> {
-    if unit.customers.is_empty() {
+/// What became of a unit's statements.
+enum Ran {
+    /// All is written; the last event's sequence.
+    Whole(Option<Sequence>),
+    /// A customer is not as the unit expects it.
+    CustomersDiffer,
+    /// A record is not.
+    RecordsDiffer,
+}
+
+/// Writes a unit's changes: its customers in their order, those of the same kind that follow one another by one
+/// statement, then its records.
+async fn write_runs(transaction: &mut sqlx::PgConnection, unit: &Unit) -> Result<Ran, Failure> {
+    let has_records = records::has_records(unit);
+    if unit.customers.is_empty() && !has_records {
         let receipts: Vec<&Receipt> = unit.receipt.iter().collect();
         return match statements::keep(transaction, unit.organization, &receipts).await? {
-            Some(kept) if kept.iter().all(|kept| *kept) => Ok(None),
-            _ => Err(Failure::fault("a receipt's key was taken under the organization's lock")),
+            Some(kept) if kept.iter().all(|kept| *kept) => Ok(Ran::Whole(None)),
+            _ => Ok(Ran::CustomersDiffer),
         };
     }
     let kind = |change: &CustomerChange| (change.expects().is_some(), change.after().is_some());
@@ -420,11 +486,18 @@ async fn write_runs(
             (true, true) => writing.change(transaction).await?,
             (_, false) => writing.remove(transaction).await?,
         };
-        let written = written.filter(|written| written.applied.len() == run.len());
-        let written = written.ok_or_else(|| Failure::fault("a customer changed under the organization's lock"))?;
-        last_sequence = written.sequence(place);
+        match written.filter(|written| written.applied.len() == run.len()) {
+            Some(written) => last_sequence = written.sequence(place),
+            None => return Ok(Ran::CustomersDiffer),
+        }
     }
-    Ok(last_sequence)
+    if has_records {
+        return Ok(match records::write(transaction, unit, receipt).await? {
+            Some(last) => Ran::Whole(Some(last)),
+            None => Ran::RecordsDiffer,
+        });
+    }
+    Ok(Ran::Whole(last_sequence))
 }
 
 /// Closes the session of a failure after which it should not be used again.
@@ -438,7 +511,7 @@ fn spoil<T>(result: Result<T, Failure>, session: &mut PoolConnection<Postgres>) 
 fn no_organization(unit: &Unit) -> CommitError {
     match unit.customers.first() {
         Some(change) => CommitError::UnknownOffice(change.customer()),
-        None => StoreError::Fault("a receipt for an organization that does not exist".into()).into(),
+        None => StoreError::Fault("a unit of an organization that does not exist".into()).into(),
     }
 }
 
@@ -456,7 +529,12 @@ fn refusal(unit: &Unit, findings: &[Finding]) -> Option<CommitError> {
             None => !finding.was_there && finding.version.is_none(),
             Some(expected) => finding.version == Some(expected.get()),
         };
-        if !version_holds {
+        let forbidden_loans = match change.forbids() {
+            ForbiddenLoans::None => None,
+            ForbiddenLoans::Open => finding.open_loans,
+            ForbiddenLoans::Any => finding.loan_count,
+        };
+        if !version_holds || forbidden_loans.is_some_and(|loans| loans > 0) {
             return Some(CommitError::VersionConflict(id));
         }
         if change.after().is_some() && !finding.office_exists {

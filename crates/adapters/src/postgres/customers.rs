@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use custodia_domain::loan::LoanCounts;
 use custodia_domain::ports::{CustomerKey, Selector, StoreError};
 use custodia_domain::{
     ClientType, ClosureReasonId, Customer, CustomerId, CustomerSnapshot, EmailAddress, ExternalId, FullName, GenderId,
@@ -13,19 +14,21 @@ use sqlx::{Decode, PgConnection, Postgres, Row as _, Type};
 
 use super::columns::{SqlDate, SqlInstant};
 use super::fault::Failure;
+use crate::changes;
 
 /// The columns of a customer, in the order in which [`customer`] reads them.
 macro_rules! customer_columns {
     () => {
         "c.organization_id, c.id, c.version, c.external_id, c.office_id, c.status, c.submitted_on, c.activated_on, \
          c.closed_on, c.closure_reason_id, c.first_name, c.middle_name, c.last_name, c.full_name, c.mobile_no, \
-         c.email, c.born_on, c.gender_id, c.client_type_id, c.legal_form_id, c.created_at, c.updated_at"
+         c.email, c.born_on, c.gender_id, c.client_type_id, c.legal_form_id, c.created_at, c.updated_at, \
+         c.facets::text, c.open_loans, c.loan_count"
     };
 }
 pub(super) use customer_columns;
 
 /// The place of the column after those of a customer.
-pub(super) const AFTER_CUSTOMER: usize = 22;
+pub(super) const AFTER_CUSTOMER: usize = 25;
 
 const FIND_IDS: &str =
     concat!("select ", customer_columns!(), " from customers c where c.organization_id = $1 and c.id = any($2)");
@@ -224,5 +227,10 @@ pub(super) fn customer(row: &PgRow) -> Result<Customer, ReadFailure> {
     state.client_type = read.optional(18, "client_type_id", |code: i16| ClientType::from_code(code.into()))?;
     state.legal_form = read.optional(19, "legal_form_id", |id| LegalFormId::parse(id).ok())?;
     state.updated_at = read.get::<SqlInstant>(21)?.0;
+    if let Some(values) = read.optional(22, "facets", changes::decode_values)? {
+        state.set_facets(&values).map_err(|_| read.corrupt("facets"))?;
+    }
+    let count = |place, column| read.parsed(place, column, |count: i64| u32::try_from(count).ok());
+    state.loans = LoanCounts { open: count(23, "open_loans")?, total: count(24, "loan_count")? };
     Customer::rehydrate(state).map_err(|impossible| read.corrupt(impossible.0))
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use custodia_domain::ports::{EventQuery, RecordedEvent};
+use custodia_domain::ports::{EventQuery, LogEntry, LoggedEvent, RecordedEvent};
+use custodia_domain::record::{RecordEvent, RecordKind};
 use custodia_domain::{
     Actor, Answer, Audit, CustomerEvent, CustomerId, EventKind, ExternalId, Fingerprint, OrganizationId, Receipt,
     ReceiptKey, RequestId, Sequence, Timestamp, Version,
@@ -20,7 +21,7 @@ use crate::changes;
 macro_rules! event_columns {
     () => {
         "e.sequence, e.customer_id, e.version, e.kind, e.external_id, e.at, e.actor, e.request_id, \
-         e.idempotency_key, e.reason, e.changed::text"
+         e.idempotency_key, e.reason, e.changed::text, e.subject"
     };
 }
 
@@ -50,12 +51,13 @@ const PURGE: &str = "
         and r.at < $2";
 
 /// The events that match, oldest first.
-pub(super) async fn events(session: &mut PgConnection, query: &EventQuery) -> Result<Vec<RecordedEvent>, ReadFailure> {
+pub(super) async fn events(session: &mut PgConnection, query: &EventQuery) -> Result<Vec<LogEntry>, ReadFailure> {
     let (sql, arguments) = statement(query);
     let rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(session).await?;
-    rows.iter().take(usize::from(query.limit)).map(recorded).collect()
+    rows.iter().take(usize::from(query.limit)).map(entry).collect()
 }
 
+/// A customer's own events and those of its records have an index each, and so are two walks.
 fn statement(query: &EventQuery) -> (String, PgArguments) {
     let mut arguments = PgArguments::default();
     let encoded = "numbers and texts are always encoded";
@@ -76,10 +78,15 @@ fn statement(query: &EventQuery) -> (String, PgArguments) {
     if !query.kinds.is_empty() {
         bound += 1;
         write!(sql, " and e.kind = any(${bound})").expect(written);
-        let names: Vec<&str> = query.kinds.iter().map(|kind| kind.name()).collect();
-        arguments.add(names).expect(encoded);
+        arguments.add(query.kinds.clone()).expect(encoded);
     }
-    write!(sql, " order by e.sequence limit {}", rounded(query.limit)).expect(written);
+    let order = format!("order by e.sequence limit {}", rounded(query.limit));
+    if query.customer.is_some() {
+        let part = |condition| format!("({sql} and e.subject {condition} {order})");
+        let parts = format!("{} union all {}", part("is null"), part("is not null"));
+        return (format!(concat!("select ", event_columns!(), " from ({}) e {}"), parts, order), arguments);
+    }
+    write!(sql, " {order}").expect(written);
     (sql, arguments)
 }
 
@@ -95,7 +102,8 @@ pub(super) async fn history(
         concat!(
             "select ",
             event_columns!(),
-            " from customer_events e where e.organization_id = $1 and e.customer_id = $2 and e.version < $3 \
+            " from customer_events e where e.organization_id = $1 and e.customer_id = $2 and e.subject is null \
+             and e.version < $3 \
              order by e.version desc limit {}"
         ),
         rounded(limit)
@@ -109,10 +117,29 @@ pub(super) async fn history(
     rows.iter().take(usize::from(limit)).map(recorded).collect()
 }
 
-/// The event that a row holds, its columns being [`event_columns`].
+/// The entry of the log that a row holds, its columns being [`event_columns`].
+fn entry(row: &PgRow) -> Result<LogEntry, ReadFailure> {
+    let subject: Option<&str> = row.try_get_unchecked(11)?;
+    let Some(subject) = subject else {
+        let RecordedEvent { sequence, event, audit } = recorded(row)?;
+        return Ok(LogEntry { sequence, event: LoggedEvent::Customer(event), audit });
+    };
+    let read = reader(row)?;
+    let event = RecordEvent {
+        kind: read.parsed(3, "kind", RecordKind::from_name)?,
+        subject: subject.into(),
+        customer: read.optional(1, "customer_id", |id| CustomerId::parse(id).ok())?,
+        external_id: read.optional(4, "external_id", |text| ExternalId::parse(text).ok())?,
+        version: read.parsed(2, "version", |version| Version::parse(version).ok())?,
+        at: read.get::<SqlInstant>(5)?.0,
+        changes: read.parsed(10, "changed", changes::decode_named)?,
+    };
+    Ok(LogEntry { sequence: sequence(&read)?, event: LoggedEvent::Record(event), audit: audit(&read)? })
+}
+
+/// The customer's event that a row holds.
 fn recorded(row: &PgRow) -> Result<RecordedEvent, ReadFailure> {
-    let sequence: i64 = row.try_get_unchecked(0)?;
-    let read = Reader { row, table: "customer_events", id: sequence };
+    let read = reader(row)?;
     let event = CustomerEvent::rehydrate(
         read.parsed(3, "kind", EventKind::from_name)?,
         read.parsed(1, "customer_id", |id| CustomerId::parse(id).ok())?,
@@ -121,14 +148,24 @@ fn recorded(row: &PgRow) -> Result<RecordedEvent, ReadFailure> {
         read.get::<SqlInstant>(5)?.0,
         read.parsed(10, "changed", changes::decode)?,
     );
-    let audit = Audit {
+    Ok(RecordedEvent { sequence: sequence(&read)?, event, audit: audit(&read)? })
+}
+
+fn reader(row: &PgRow) -> Result<Reader<'_>, ReadFailure> {
+    Ok(Reader { row, table: "customer_events", id: row.try_get_unchecked(0)? })
+}
+
+fn sequence(read: &Reader<'_>) -> Result<Sequence, ReadFailure> {
+    Sequence::parse(read.id).map_err(|_| read.corrupt("sequence"))
+}
+
+fn audit(read: &Reader<'_>) -> Result<Audit, ReadFailure> {
+    Ok(Audit {
         actor: Actor::new(read.get(6)?),
         request_id: read.parsed(7, "request_id", RequestId::parse)?,
         idempotency_key: read.get::<Option<&str>>(8)?.map(Into::into),
         reason: read.get::<Option<&str>>(9)?.map(Into::into),
-    };
-    let sequence = Sequence::parse(sequence).map_err(|_| read.corrupt("sequence"))?;
-    Ok(RecordedEvent { sequence, event, audit })
+    })
 }
 
 /// The receipts of those keys, in their order.

@@ -10,7 +10,7 @@ use custodia_domain::{OrganizationId, Status};
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, Type};
 
-use super::columns::{SqlDate, prefix_query};
+use super::columns::{SqlDate, SqlInstant, prefix_query};
 use super::customers::{AFTER_CUSTOMER, ReadFailure, customer, customer_columns};
 
 /// A session's plans are made for whichever values come. Where a status or an office leaves rows out, what is best
@@ -84,6 +84,17 @@ impl Conditions {
         }
         if let Some(office) = filter.office {
             conditions.push(" and c.office_id = ", office.get());
+        }
+        match filter.active {
+            Some(true) => conditions.sql.push_str(" and c.status = 'Active'"),
+            Some(false) => conditions.sql.push_str(" and c.status <> 'Active'"),
+            None => {}
+        }
+        if let Some(source) = &filter.source {
+            conditions.push(" and c.source = ", source.as_str());
+        }
+        if let Some(company) = filter.company {
+            conditions.push(" and c.company_id = ", company.get());
         }
         if let Some(query) = prefix_query(organization, &filter.words) {
             conditions.push(" and c.search @@ ", query);
@@ -159,6 +170,9 @@ impl<'a> Page<'a> {
             SortKey::DisplayName => Some("sort_name"),
             SortKey::SubmittedDate => Some("submitted_on"),
             SortKey::ActivationDate => Some("activated_on"),
+            SortKey::CreatedAt => Some("created_at"),
+            SortKey::UpdatedAt => Some("updated_at"),
+            SortKey::Email => Some("email"),
         };
         let (offset, boundary) = match &query.window {
             // PostgreSQL counts in 63 bits; no list is nearly as long.
@@ -167,9 +181,11 @@ impl<'a> Page<'a> {
         };
         let past_id = boundary.map(|place| conditions.bind(place.id.get()));
         let past_value = boundary.and_then(|place| match &place.value {
-            SortValue::Id | SortValue::Date(None) => None,
+            SortValue::Id | SortValue::Date(None) | SortValue::Email(None) => None,
             SortValue::Name(name) => Some(conditions.bind(name.as_str())),
             SortValue::Date(Some(date)) => Some(conditions.bind(SqlDate(*date))),
+            SortValue::Instant(instant) => Some(conditions.bind(SqlInstant(*instant))),
+            SortValue::Email(Some(email)) => Some(conditions.bind(email.as_str())),
         });
         let has_total = matches!(query.window, Window::Page { .. });
         let limit = rounded(query.limit);
@@ -225,8 +241,8 @@ impl<'a> Page<'a> {
 
     /// The page of a list that is walked in the order of an index; `None` where no row can be in it.
     ///
-    /// Rows without an activation date come last in both directions, which no index gives both ways: those with and
-    /// those without one are two walks, each in the order of its index.
+    /// Rows without an activation date or e-mail address come last in both directions, which no index gives both ways:
+    /// those with and those without one are two walks, each in the order of its index.
     fn walked(&self, conditions: &Conditions) -> Option<String> {
         let columns = self.columns(&conditions.total(&self.query.filter));
         let walks = self.walks();
@@ -268,20 +284,35 @@ impl<'a> Page<'a> {
         // Without `nulls last`, which an index does not give backwards, and no row needs here.
         let by_id = format!("c.id {direction}");
         let order = self.column.map_or(by_id.clone(), |column| format!("c.{column} {direction}, {by_id}"));
-        if self.query.sort != SortKey::ActivationDate {
-            return vec![Walk { past, order }];
-        }
-        let behind_dates = self.past_id.is_some() && self.past_value.is_none();
+        let nullable = match self.query.sort {
+            SortKey::ActivationDate => "activated_on",
+            SortKey::Email => "email",
+            SortKey::Id | SortKey::DisplayName | SortKey::SubmittedDate | SortKey::CreatedAt | SortKey::UpdatedAt => {
+                return vec![Walk { past, order }];
+            }
+        };
+        let behind_values = self.past_id.is_some() && self.past_value.is_none();
+        let (may_have, may_lack) = self.sides();
         let mut walks = Vec::with_capacity(2);
-        // A status says which of the two walks can have rows; the other one would read everything to find none.
-        if !behind_dates && self.query.filter.status != Some(Status::Pending) {
-            walks.push(Walk { past: format!("{past} and c.activated_on is not null"), order });
+        if may_have && !behind_values {
+            walks.push(Walk { past: format!("{past} and c.{nullable} is not null"), order });
         }
-        if !matches!(self.query.filter.status, Some(Status::Active | Status::Closed)) {
-            let past = if behind_dates { past.as_str() } else { "" };
-            walks.push(Walk { past: format!("{past} and c.activated_on is null"), order: by_id });
+        if may_lack {
+            let past = if behind_values { past.as_str() } else { "" };
+            walks.push(Walk { past: format!("{past} and c.{nullable} is null"), order: by_id });
         }
         walks
+    }
+
+    /// Whether rows that the filter leaves can have, and can lack, the value they are sorted by. A status says which of
+    /// the two walks can have rows; the other one would read everything to find none.
+    fn sides(&self) -> (bool, bool) {
+        if self.query.sort != SortKey::ActivationDate {
+            return (true, true);
+        }
+        let filter = &self.query.filter;
+        let was_active = matches!(filter.status, Some(Status::Active | Status::Closed));
+        (filter.status != Some(Status::Pending), !was_active && filter.active != Some(true))
     }
 }
 

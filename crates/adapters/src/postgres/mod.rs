@@ -4,6 +4,7 @@
 //! Every call runs in a task of its own, which a caller that goes away cannot cut short: a statement that was sent is
 //! always read to its end, and no session is left within a transaction. [`PostgresStore::close`] waits for them.
 
+mod accounts;
 mod columns;
 mod commit;
 mod credentials;
@@ -12,22 +13,28 @@ mod directory;
 mod events;
 mod fault;
 mod lists;
+mod loans;
 mod migrate;
 mod pool;
 #[cfg(test)]
 mod pool_faults;
+mod records;
 mod statements;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use custodia_domain::account::{Account, AccountId};
+use custodia_domain::company::Company;
+use custodia_domain::loan::{Loan, Score};
 use custodia_domain::ports::{
-    AddError, ApiKey, CommitError, Committed, Counter, CredentialStore, CustomerKey, CustomerPage, CustomerQuery,
-    CustomerStore, Directory, EventQuery, Offices, PartnerAccount, RecordedEvent, Scope, StoreError,
+    AccountStore, AddError, ApiKey, CommitError, Committed, CompanyKey, Counter, CredentialStore, CustomerKey,
+    CustomerPage, CustomerQuery, CustomerStore, Directory, EventQuery, LoanBook, LoanPage, LoanQuery, LoanSelector,
+    LoanTotals, LogEntry, Offices, PartnerAccount, Portfolio, RecordedEvent, Scope, ScoringEngine, StoreError,
 };
 use custodia_domain::{
-    ClosureReasonId, Customer, CustomerId, OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey, Timestamp, Unit,
-    Version,
+    ClosureReasonId, Customer, CustomerId, ExternalId, OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey,
+    Timestamp, Unit, Version,
 };
 use futures::future::BoxFuture;
 use sqlx::postgres::PgConnectOptions;
@@ -46,14 +53,31 @@ const CHECK: Duration = Duration::from_secs(1);
 /// How often a read is tried, each time on another connection.
 const READS: u32 = 4;
 
-const RESERVE: &str = "
-    update organizations o set next_customer_id = o.next_customer_id + $2
-    where o.id = $1
-    returning o.next_customer_id - $2";
+/// The statements that take numbers from a counter and give them back; its column is part of their text.
+macro_rules! counting {
+    ($column:literal) => {
+        (
+            concat!(
+                "update organizations o set ",
+                $column,
+                " = o.",
+                $column,
+                " + $2 where o.id = $1 returning o.",
+                $column,
+                " - $2"
+            ),
+            concat!("update organizations o set ", $column, " = $2 where o.id = $1 and o.", $column, " = $3"),
+        )
+    };
+}
 
-const RELEASE: &str = "
-    update organizations o set next_customer_id = $2
-    where o.id = $1 and o.next_customer_id = $3";
+const fn counting(counter: Counter) -> (&'static str, &'static str) {
+    match counter {
+        Counter::Customers => counting!("next_customer_id"),
+        Counter::Companies => counting!("next_company_id"),
+        Counter::Loans => counting!("next_loan_id"),
+    }
+}
 
 const IS_WRITABLE: &str = "select not pg_is_in_recovery() and current_setting('default_transaction_read_only') = 'off'";
 
@@ -203,7 +227,7 @@ impl CustomerStore for PostgresStore {
     }
 
     #[instrument(name = "store.events", skip_all)]
-    async fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, StoreError> {
+    async fn events(&self, query: &EventQuery) -> Result<Vec<LogEntry>, StoreError> {
         self.read(query.clone(), |session, query| Box::pin(events::events(session, query))).await
     }
 
@@ -229,9 +253,9 @@ impl CustomerStore for PostgresStore {
         counter: Counter,
         count: u32,
     ) -> Result<Option<i64>, StoreError> {
-        let Counter::Customers = counter;
-        self.read((organization, count), |session, (organization, count)| {
-            let statement = sqlx::query_scalar(RESERVE).bind(organization.get()).bind(i64::from(*count));
+        let (reserve, _) = counting(counter);
+        self.read((organization, count), move |session, (organization, count)| {
+            let statement = sqlx::query_scalar(reserve).bind(organization.get()).bind(i64::from(*count));
             Box::pin(async { Ok(statement.fetch_optional(session).await?) })
         })
         .await
@@ -247,9 +271,9 @@ impl CustomerStore for PostgresStore {
         first: i64,
         next: i64,
     ) -> Result<(), StoreError> {
-        let Counter::Customers = counter;
-        self.write((organization, first, next), |session, (organization, first, next)| {
-            let statement = sqlx::query(RELEASE).bind(organization.get()).bind(*first).bind(*next);
+        let (_, release) = counting(counter);
+        self.write((organization, first, next), move |session, (organization, first, next)| {
+            let statement = sqlx::query(release).bind(organization.get()).bind(*first).bind(*next);
             Box::pin(async { statement.execute(session).await.map(drop).map_err(directory::stored) })
         })
         .await
@@ -324,6 +348,115 @@ impl Directory for PostgresStore {
     ) -> Result<Vec<(ClosureReasonId, String)>, StoreError> {
         self.read(organization, |session, organization| Box::pin(directory::closure_reasons(session, *organization)))
             .await
+    }
+
+    async fn companies(
+        &self,
+        organization: OrganizationId,
+        keys: &[CompanyKey],
+    ) -> Result<Vec<Option<Company>>, StoreError> {
+        self.read((organization, keys.to_vec()), |session, (organization, keys)| {
+            Box::pin(directory::companies(session, *organization, keys))
+        })
+        .await
+    }
+
+    async fn list_companies(
+        &self,
+        organization: OrganizationId,
+        offset: u64,
+        limit: u8,
+    ) -> Result<(Vec<Company>, u64), StoreError> {
+        self.read((organization, offset, limit), |session, (organization, offset, limit)| {
+            Box::pin(directory::list_companies(session, *organization, *offset, *limit))
+        })
+        .await
+    }
+
+    async fn add_portfolio(
+        &self,
+        organization: OrganizationId,
+        portfolio: &Portfolio,
+        at: Timestamp,
+    ) -> Result<(), AddError> {
+        self.write((organization, portfolio.clone(), at), |session, (organization, portfolio, at)| {
+            Box::pin(directory::add_portfolio(session, *organization, portfolio, *at))
+        })
+        .await
+    }
+
+    async fn portfolios(&self, organization: OrganizationId) -> Result<Vec<Portfolio>, StoreError> {
+        self.read(organization, |session, organization| Box::pin(directory::portfolios(session, *organization))).await
+    }
+}
+
+#[async_trait]
+impl AccountStore for PostgresStore {
+    #[instrument(name = "store.accounts", skip_all, fields(keys = ids.len()))]
+    async fn accounts(
+        &self,
+        organization: OrganizationId,
+        ids: &[AccountId],
+    ) -> Result<Vec<Option<Account>>, StoreError> {
+        self.read((organization, ids.to_vec()), |session, (organization, ids)| {
+            Box::pin(accounts::accounts(session, *organization, ids))
+        })
+        .await
+    }
+
+    #[instrument(name = "store.held_by", skip_all, fields(keys = holders.len()))]
+    async fn held_by(
+        &self,
+        organization: OrganizationId,
+        holders: &[ExternalId],
+    ) -> Result<Vec<Vec<Account>>, StoreError> {
+        self.read((organization, holders.to_vec()), |session, (organization, holders)| {
+            Box::pin(accounts::held_by(session, *organization, holders))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl LoanBook for PostgresStore {
+    #[instrument(name = "store.loans", skip_all, fields(keys = selectors.len()))]
+    async fn loans(
+        &self,
+        organization: OrganizationId,
+        selectors: &[LoanSelector],
+    ) -> Result<Vec<Option<Loan>>, StoreError> {
+        self.read((organization, selectors.to_vec()), |session, (organization, selectors)| {
+            Box::pin(loans::loans(session, *organization, selectors))
+        })
+        .await
+    }
+
+    #[instrument(name = "store.list_loans", skip_all)]
+    async fn list_loans(&self, query: &LoanQuery) -> Result<LoanPage, StoreError> {
+        self.read(query.clone(), |session, query| Box::pin(loans::list(session, query))).await
+    }
+
+    #[instrument(name = "store.totals", skip_all, fields(keys = customers.len()))]
+    async fn totals(
+        &self,
+        organization: OrganizationId,
+        customers: &[CustomerId],
+    ) -> Result<Vec<LoanTotals>, StoreError> {
+        self.read((organization, customers.to_vec()), |session, (organization, customers)| {
+            Box::pin(loans::totals(session, *organization, customers))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl ScoringEngine for PostgresStore {
+    #[instrument(name = "store.scores", skip_all, fields(keys = ids.len()))]
+    async fn scores(&self, organization: OrganizationId, ids: &[ExternalId]) -> Result<Vec<Option<Score>>, StoreError> {
+        self.read((organization, ids.to_vec()), |session, (organization, ids)| {
+            Box::pin(loans::scores(session, *organization, ids))
+        })
+        .await
     }
 }
 

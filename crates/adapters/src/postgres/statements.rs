@@ -4,6 +4,8 @@
 //! Each of them begins by moving the counters in the organization's row. That row's lock puts an organization's
 //! commits in the order of their sequences, and since everything that writes takes it first, no deadlock is possible.
 
+use custodia_domain::record::RecordEvent;
+use custodia_domain::unit::ForbiddenLoans;
 use custodia_domain::{
     Audit, Customer, CustomerChange, CustomerEvent, Name, NamePart, OrganizationId, Receipt, Sequence, Unit, search,
 };
@@ -69,6 +71,8 @@ macro_rules! kept {
     };
 }
 
+pub(super) use {kept, moved};
+
 /// The customers' rows, as they are to be.
 macro_rules! rows {
     ($more_types:literal, $more_names:literal) => {
@@ -76,11 +80,12 @@ macro_rules! rows {
             "unnest($20::bigint[], $21::bigint[], $22::text[], $23::bigint[], $24::text[], $25::date[], $26::date[],
                 $27::date[], $28::bigint[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[],
                 $34::text[], $35::text[], $36::date[], $37::bigint[], $38::smallint[], $39::bigint[],
-                $40::timestamptz[], $41::timestamptz[], $42::tsvector[]",
+                $40::timestamptz[], $41::timestamptz[], $42::tsvector[], $43::text[], $44::bigint[], $45::text[]",
             $more_types,
             ") as t (id, version, external_id, office_id, status, submitted_on, activated_on, closed_on,
                 closure_reason_id, first_name, middle_name, last_name, full_name, sort_name, mobile_no, email,
-                born_on, gender_id, client_type_id, legal_form_id, created_at, updated_at, search",
+                born_on, gender_id, client_type_id, legal_form_id, created_at, updated_at, search, source,
+                company_id, facets",
             $more_names,
             ")"
         )
@@ -93,11 +98,12 @@ const CREATE: &str = concat!(
     ", made as (
         insert into customers (organization_id, id, version, external_id, office_id, status, submitted_on,
             activated_on, closed_on, closure_reason_id, first_name, middle_name, last_name, full_name, sort_name,
-            mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, created_at, updated_at, search)
+            mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, created_at, updated_at, search,
+            source, company_id, facets, open_loans, loan_count)
         select $1, t.id, t.version, t.external_id, t.office_id, t.status, t.submitted_on, t.activated_on,
             t.closed_on, t.closure_reason_id, t.first_name, t.middle_name, t.last_name, t.full_name, t.sort_name,
             t.mobile_no, t.email, t.born_on, t.gender_id, t.client_type_id, t.legal_form_id, t.created_at,
-            t.updated_at, t.search
+            t.updated_at, t.search, t.source, t.company_id, t.facets::json, 0, 0
         from moved cross join ",
     rows!("", ""),
     "), ",
@@ -107,7 +113,9 @@ const CREATE: &str = concat!(
     " select moved.base, $20::bigint[] from moved"
 );
 
-/// Changes customers that are at the version expected of them; events and receipts of the others are left out.
+/// Changes customers that are at the version expected of them and, where they are closed, have no open loan; events
+/// and receipts of the others are left out. The conditions are the update's own: a row that another transaction changes
+/// meanwhile is looked at again.
 const CHANGE: &str = concat!(
     moved!("0"),
     ", applied as (
@@ -118,10 +126,11 @@ const CHANGE: &str = concat!(
             last_name = t.last_name, full_name = t.full_name, sort_name = t.sort_name, mobile_no = t.mobile_no,
             email = t.email, born_on = t.born_on, gender_id = t.gender_id, client_type_id = t.client_type_id,
             legal_form_id = t.legal_form_id, created_at = t.created_at, updated_at = t.updated_at,
-            search = t.search
+            search = t.search, source = t.source, company_id = t.company_id, facets = t.facets::json
         from moved cross join ",
-    rows!(", $43::bigint[]", ", expected"),
+    rows!(", $46::bigint[], $47::boolean[]", ", expected, closes"),
     " where c.organization_id = $1 and c.id = t.id and c.version = t.expected
+            and (c.open_loans = 0 or not t.closes)
         returning c.id
     ), ",
     // In parentheses, and asked whether it is true, the membership is looked up in a hash table; as a join it would
@@ -132,14 +141,14 @@ const CHANGE: &str = concat!(
     " select moved.base, array(select applied.id from applied) from moved"
 );
 
-/// Removes customers that are at the version expected of them. The count is right only where all of them are: the
+/// Removes customers that are at the version expected of them and have no loan. The count is right only where all of them are: the
 /// caller makes sure of that before, under the organization's lock.
 const REMOVE: &str = concat!(
     moved!("0 - cardinality($20::bigint[])"),
     ", applied as (
         delete from customers c
         using moved cross join unnest($20::bigint[], $21::bigint[]) as t (id, expected)
-        where c.organization_id = $1 and c.id = t.id and c.version = t.expected
+        where c.organization_id = $1 and c.id = t.id and c.version = t.expected and c.loan_count = 0
         returning c.id
     ), ",
     told!("true"),
@@ -168,9 +177,12 @@ const JUDGE: &str = "
         (select c.version from customers c where c.organization_id = $1 and c.id = t.id),
         (select c.external_id from customers c where c.organization_id = $1 and c.id = t.id),
         (select c.id from customers c where c.organization_id = $1 and c.external_id = t.external_id),
-        exists (select 1 from customer_events e where e.organization_id = $1 and e.customer_id = t.id),
+        exists (select 1 from customer_events e
+            where e.organization_id = $1 and e.customer_id = t.id and e.subject is null),
         exists (select 1 from offices f where f.organization_id = $1 and f.id = t.office_id),
-        exists (select 1 from receipts r where r.organization_id = $1 and r.key = t.key)
+        exists (select 1 from receipts r where r.organization_id = $1 and r.key = t.key),
+        (select c.open_loans from customers c where c.organization_id = $1 and c.id = t.id),
+        (select c.loan_count from customers c where c.organization_id = $1 and c.id = t.id)
     from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bytea[]) with ordinality
         as t (id, external_id, office_id, key, place)
     order by t.place";
@@ -178,12 +190,12 @@ const JUDGE: &str = "
 /// Locks the organization's row until the transaction ends.
 pub(super) const LOCK: &str = "select o.id from organizations o where o.id = $1 for no key update";
 
-type Bound<'q> = Query<'q, Postgres, PgArguments>;
+pub(super) type Bound<'q> = Query<'q, Postgres, PgArguments>;
 
 /// What became of a statement.
 pub(super) struct Written {
     /// The sequence before that of the first event.
-    base: i64,
+    pub(super) base: i64,
     /// The customers that were written.
     pub(super) applied: Vec<i64>,
 }
@@ -233,7 +245,8 @@ impl<'a> Writing<'a> {
     /// Changes the customers.
     pub(super) async fn change(&self, session: &mut PgConnection) -> Result<Option<Written>, Failure> {
         let rows = CustomerRows::of(self.changes.iter().filter_map(|change| change.after()));
-        let statement = rows.bind_to(self.bind_to(sqlx::query(CHANGE))).bind(self.expected());
+        let closes: Vec<bool> = self.changes.iter().map(|change| change.forbids() != ForbiddenLoans::None).collect();
+        let statement = rows.bind_to(self.bind_to(sqlx::query(CHANGE))).bind(self.expected()).bind(closes);
         self.run(statement, session).await
     }
 
@@ -249,10 +262,8 @@ impl<'a> Writing<'a> {
     }
 
     fn bind_to<'q>(&'q self, statement: Bound<'q>) -> Bound<'q> {
-        let count = i64::try_from(self.events.customer_id.len()).expect("memory holds fewer than 2^63 events");
-        let statement = statement.bind(self.organization.get()).bind(count);
-        let statement = self.events.bind_to(statement).bind(&self.receipts.customer_id);
-        self.receipts.bind_to(statement)
+        let statement = statement.bind(self.organization.get()).bind(self.events.count());
+        self.receipts.bind_with_customers(self.events.bind_to(statement))
     }
 
     async fn run(&self, statement: Bound<'_>, session: &mut PgConnection) -> Result<Option<Written>, Failure> {
@@ -292,6 +303,8 @@ pub(super) struct Finding {
     pub(super) was_there: bool,
     pub(super) office_exists: bool,
     pub(super) receipt_exists: bool,
+    pub(super) open_loans: Option<i64>,
+    pub(super) loan_count: Option<i64>,
 }
 
 /// What the database knows of the units: for each, one finding per change, or one for its receipt alone.
@@ -326,6 +339,8 @@ pub(super) async fn judge(
             was_there: row.try_get(3)?,
             office_exists: row.try_get(4)?,
             receipt_exists: row.try_get(5)?,
+            open_loans: row.try_get(6)?,
+            loan_count: row.try_get(7)?,
         })
     });
     let mut findings = findings.collect::<Result<Vec<_>, sqlx::Error>>()?.into_iter();
@@ -334,8 +349,8 @@ pub(super) async fn judge(
 
 /// The arrays of events, one element per row.
 #[derive(Default)]
-struct EventRows<'a> {
-    customer_id: Vec<i64>,
+pub(super) struct EventRows<'a> {
+    customer_id: Vec<Option<i64>>,
     version: Vec<i64>,
     kind: Vec<&'static str>,
     external_id: Vec<Option<&'a str>>,
@@ -349,19 +364,40 @@ struct EventRows<'a> {
 
 impl<'a> EventRows<'a> {
     fn push(&mut self, event: &'a CustomerEvent, audit: &'a Audit) {
-        self.customer_id.push(event.customer().get());
+        self.customer_id.push(Some(event.customer().get()));
         self.version.push(event.version().get());
         self.kind.push(event.kind().name());
         self.external_id.push(event.external_id().map(custodia_domain::ExternalId::as_str));
         self.at.push(SqlInstant(event.at()));
+        self.changed.push(changes::encode(event.changes()));
+        self.push_audit(audit);
+    }
+
+    /// Adds the event of a record; its subject is bound elsewhere.
+    pub(super) fn push_record(&mut self, event: &'a RecordEvent, audit: &'a Audit) {
+        self.customer_id.push(event.customer.map(custodia_domain::CustomerId::get));
+        self.version.push(event.version.get());
+        self.kind.push(event.kind.name());
+        self.external_id.push(event.external_id.as_ref().map(custodia_domain::ExternalId::as_str));
+        self.at.push(SqlInstant(event.at));
+        self.changed.push(changes::encode_named(&event.changes));
+        self.push_audit(audit);
+    }
+
+    fn push_audit(&mut self, audit: &'a Audit) {
         self.actor.push(audit.actor.as_str());
         self.request_id.push(audit.request_id.as_str());
         self.idempotency_key.push(audit.idempotency_key.as_deref());
         self.reason.push(audit.reason.as_deref());
-        self.changed.push(changes::encode(event.changes()));
     }
 
-    fn bind_to<'q>(&'q self, statement: Bound<'q>) -> Bound<'q> {
+    /// How many they are.
+    pub(super) fn count(&self) -> i64 {
+        i64::try_from(self.customer_id.len()).expect("memory holds fewer than 2^63 events")
+    }
+
+    /// Binds them as `$3` to `$12`.
+    pub(super) fn bind_to<'q>(&'q self, statement: Bound<'q>) -> Bound<'q> {
         statement
             .bind(&self.customer_id)
             .bind(&self.version)
@@ -378,7 +414,7 @@ impl<'a> EventRows<'a> {
 
 /// The arrays of receipts, one element per row.
 #[derive(Default)]
-struct ReceiptRows<'a> {
+pub(super) struct ReceiptRows<'a> {
     customer_id: Vec<i64>,
     key: Vec<&'a [u8]>,
     fingerprint: Vec<&'a [u8]>,
@@ -389,7 +425,7 @@ struct ReceiptRows<'a> {
 }
 
 impl<'a> ReceiptRows<'a> {
-    fn push(&mut self, receipt: &'a Receipt, customer: i64) {
+    pub(super) fn push(&mut self, receipt: &'a Receipt, customer: i64) {
         self.customer_id.push(customer);
         self.key.push(&receipt.key.0);
         self.fingerprint.push(&receipt.fingerprint.0);
@@ -398,6 +434,11 @@ impl<'a> ReceiptRows<'a> {
         let headers = serde_json::to_string(&receipt.answer.headers);
         self.headers.push(headers.expect("a list of pairs of texts has a JSON form"));
         self.body.push(&receipt.answer.body);
+    }
+
+    /// Binds them, and which customer's change each belongs to, as `$13` to `$19`.
+    pub(super) fn bind_with_customers<'q>(&'q self, statement: Bound<'q>) -> Bound<'q> {
+        self.bind_to(statement.bind(&self.customer_id))
     }
 
     fn bind_to<'q>(&'q self, statement: Bound<'q>) -> Bound<'q> {
@@ -437,6 +478,9 @@ struct CustomerRows<'a> {
     created_at: Vec<SqlInstant>,
     updated_at: Vec<SqlInstant>,
     search: Vec<SqlWords>,
+    source: Vec<Option<&'a str>>,
+    company_id: Vec<Option<i64>>,
+    facets: Vec<Option<String>>,
 }
 
 impl<'a> CustomerRows<'a> {
@@ -470,6 +514,10 @@ impl<'a> CustomerRows<'a> {
         self.created_at.push(SqlInstant(state.created_at));
         self.updated_at.push(SqlInstant(state.updated_at));
         self.search.push(SqlWords::of(customer));
+        self.source.push(state.acquisition.source.as_ref().map(custodia_domain::facets::Source::as_str));
+        self.company_id.push(state.acquisition.company.map(custodia_domain::CompanyNumber::get));
+        let facets = state.facet_values();
+        self.facets.push((!facets.is_empty()).then(|| changes::encode_values(&facets)));
     }
 
     fn push_name(&mut self, name: &'a Name) {
@@ -511,5 +559,8 @@ impl<'a> CustomerRows<'a> {
             .bind(&self.created_at)
             .bind(&self.updated_at)
             .bind(&self.search)
+            .bind(&self.source)
+            .bind(&self.company_id)
+            .bind(&self.facets)
     }
 }

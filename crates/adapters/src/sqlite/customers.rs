@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use custodia_domain::ports::{
-    CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, EventQuery,
+    CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, EventQuery, LogEntry,
     RecordedEvent, Selector, StoreError, Window,
 };
 use custodia_domain::{
-    Customer, CustomerId, EventKind, ExternalId, OrganizationId, Receipt, ReceiptKey, Timestamp, Unit, Version,
+    Customer, CustomerId, ExternalId, OrganizationId, Receipt, ReceiptKey, Timestamp, Unit, Version,
 };
 use sqlx::Row as _;
 
@@ -41,23 +41,35 @@ const SELECT_EVENTS: &str = concat!(
     " from customer_events where organization_id = ?1 and stream = 0 and sequence > ?2",
     " and (?3 is null or kind in (select value from json_each(?3))) order by sequence limit ?4"
 );
-// A customer's versions and sequences ascend together; the plus makes the planner take the index of versions.
+// Two ranges of their own indexes, merged: a customer's versions and sequences ascend together; the plus makes the
+// planner take the index of versions. The other records' are found by sequence.
 const SELECT_EVENTS_OF_CUSTOMER: &str = concat!(
-    "select ",
+    "select * from (select ",
     event_columns!(),
-    " from customer_events where organization_id = ?1 and customer_id = ?5 and +stream = 0 and +sequence > ?2",
-    " and (?3 is null or kind in (select value from json_each(?3))) order by version limit ?4"
+    " from customer_events where organization_id = ?1 and customer_id = ?5 and subject is null and +stream = 0",
+    " and +sequence > ?2 and (?3 is null or kind in (select value from json_each(?3))) order by version limit ?4)",
+    " union all select * from (select ",
+    event_columns!(),
+    " from customer_events where organization_id = ?1 and customer_id = ?5 and subject is not null and stream = 0",
+    " and sequence > ?2 and (?3 is null or kind in (select value from json_each(?3))) order by sequence limit ?4)",
+    " order by sequence limit ?4"
 );
 const SELECT_HISTORY: &str = concat!(
     "select ",
     event_columns!(),
-    " from customer_events where organization_id = ?1 and customer_id = ?2 and version < ?3",
+    " from customer_events where organization_id = ?1 and customer_id = ?2 and subject is null and version < ?3",
     " order by version desc limit ?4"
 );
 const RESERVE_CUSTOMERS: &str = "update organizations set next_customer_id = next_customer_id + ?2 where id = ?1
     returning next_customer_id - ?2";
+const RESERVE_COMPANIES: &str = "update organizations set next_company_id = next_company_id + ?2 where id = ?1
+    returning next_company_id - ?2";
+const RESERVE_LOANS: &str = "update organizations set next_loan_id = next_loan_id + ?2 where id = ?1
+    returning next_loan_id - ?2";
 const RELEASE_CUSTOMERS: &str =
     "update organizations set next_customer_id = ?2 where id = ?1 and next_customer_id = ?3";
+const RELEASE_COMPANIES: &str = "update organizations set next_company_id = ?2 where id = ?1 and next_company_id = ?3";
+const RELEASE_LOANS: &str = "update organizations set next_loan_id = ?2 where id = ?1 and next_loan_id = ?3";
 /// Writes one page: what shows that the disk still takes writes.
 const TOUCH: &str = "pragma user_version = 1";
 
@@ -172,9 +184,9 @@ impl CustomerStore for SqliteStore {
         .await
     }
 
-    async fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, StoreError> {
-        let kinds: Vec<_> = query.kinds.iter().copied().map(EventKind::name).collect();
-        let kinds = (!kinds.is_empty()).then(|| serde_json::to_string(&kinds).expect("a list of texts is JSON"));
+    async fn events(&self, query: &EventQuery) -> Result<Vec<LogEntry>, StoreError> {
+        let kinds = &query.kinds;
+        let kinds = (!kinds.is_empty()).then(|| serde_json::to_string(kinds).expect("a list of texts is JSON"));
         let text = if query.customer.is_some() { SELECT_EVENTS_OF_CUSTOMER } else { SELECT_EVENTS };
         let mut selected = sqlx::query(text)
             .bind(query.organization.get())
@@ -185,7 +197,7 @@ impl CustomerStore for SqliteStore {
             selected = selected.bind(customer.get());
         }
         let rows = selected.fetch_all(&self.readers).await.map_err(store_error)?;
-        rows.iter().map(rows::event).collect()
+        rows.iter().map(rows::entry).collect()
     }
 
     async fn history(
@@ -210,10 +222,14 @@ impl CustomerStore for SqliteStore {
         counter: Counter,
         count: u32,
     ) -> Result<Option<i64>, StoreError> {
-        let Counter::Customers = counter;
+        let statement = match counter {
+            Counter::Customers => RESERVE_CUSTOMERS,
+            Counter::Companies => RESERVE_COMPANIES,
+            Counter::Loans => RESERVE_LOANS,
+        };
         self.write(move |connection| {
             Box::pin(async move {
-                let reserved = sqlx::query(RESERVE_CUSTOMERS).bind(organization.get()).bind(i64::from(count));
+                let reserved = sqlx::query(statement).bind(organization.get()).bind(i64::from(count));
                 let row = reserved.fetch_optional(connection).await.map_err(store_error)?;
                 Ok(Ok(row.map(|row| row.try_get(0)).transpose().map_err(store_error)?))
             })
@@ -228,10 +244,14 @@ impl CustomerStore for SqliteStore {
         first: i64,
         next: i64,
     ) -> Result<(), StoreError> {
-        let Counter::Customers = counter;
+        let statement = match counter {
+            Counter::Customers => RELEASE_CUSTOMERS,
+            Counter::Companies => RELEASE_COMPANIES,
+            Counter::Loans => RELEASE_LOANS,
+        };
         self.write(move |connection| {
             Box::pin(async move {
-                let released = sqlx::query(RELEASE_CUSTOMERS).bind(organization.get()).bind(first).bind(next);
+                let released = sqlx::query(statement).bind(organization.get()).bind(first).bind(next);
                 released.execute(connection).await.map_or_else(failed, |_| Ok(Ok(())))
             })
         })

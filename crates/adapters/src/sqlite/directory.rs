@@ -1,8 +1,9 @@
 //! Organizations and their reference data in SQLite.
 
 use async_trait::async_trait;
-use custodia_domain::ports::{AddError, Directory, Office, Offices, StoreError};
-use custodia_domain::{ClosureReasonId, OfficeId, OfficeName, OrganizationId, Timestamp};
+use custodia_domain::company::Company;
+use custodia_domain::ports::{AddError, CompanyKey, Directory, Office, Offices, Portfolio, StoreError};
+use custodia_domain::{ClosureReasonId, ExternalId, OfficeId, OfficeName, OrganizationId, Timestamp};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::SqliteStore;
@@ -11,8 +12,9 @@ use super::rows::Fields;
 use crate::HEAD_OFFICE;
 
 const INSERT_ORGANIZATION: &str = "insert into organizations
-        (id, name, default_office_id, next_customer_id, next_sequence, customer_count, created_at)
-    select coalesce(max(id), 0) + 1, ?1, 1, 1, 1, 0, ?2 from organizations
+        (id, name, default_office_id, next_customer_id, next_company_id, next_loan_id, next_sequence, customer_count,
+            created_at)
+    select coalesce(max(id), 0) + 1, ?1, 1, 1, 1, 1, 1, 0, ?2 from organizations
     returning id";
 const INSERT_FIRST_OFFICE: &str = "insert into offices (organization_id, id, name, created_at) values (?1, 1, ?2, ?3)";
 const SELECT_ORGANIZATIONS: &str = "select id, name from organizations order by id";
@@ -31,6 +33,10 @@ const INSERT_CLOSURE_REASON: &str = "insert into closure_reasons (organization_i
     values (?1, ?2, ?3, ?4)
     on conflict (organization_id, code) do nothing";
 const SELECT_CLOSURE_REASONS: &str = "select code, label from closure_reasons where organization_id = ?1 order by code";
+const INSERT_PORTFOLIO: &str = "insert into portfolios (organization_id, id, name, reward_unit, created_at)
+    values (?1, ?2, ?3, ?4, ?5)
+    on conflict (organization_id, id) do nothing";
+const SELECT_PORTFOLIOS: &str = "select id, name, reward_unit from portfolios where organization_id = ?1 order by id";
 
 #[async_trait]
 impl Directory for SqliteStore {
@@ -124,6 +130,53 @@ impl Directory for SqliteStore {
             Ok((fields.number(ClosureReasonId::parse)?, fields.raw()?))
         };
         rows.iter().map(reason).collect()
+    }
+
+    async fn companies(
+        &self,
+        organization: OrganizationId,
+        keys: &[CompanyKey],
+    ) -> Result<Vec<Option<Company>>, StoreError> {
+        self.find_companies(organization, keys).await
+    }
+
+    async fn list_companies(
+        &self,
+        organization: OrganizationId,
+        offset: u64,
+        limit: u8,
+    ) -> Result<(Vec<Company>, u64), StoreError> {
+        self.page_of_companies(organization, offset, limit).await
+    }
+
+    async fn add_portfolio(
+        &self,
+        organization: OrganizationId,
+        portfolio: &Portfolio,
+        at: Timestamp,
+    ) -> Result<(), AddError> {
+        let portfolio = portfolio.clone();
+        self.add(move |connection| {
+            Box::pin(async move {
+                let Portfolio { id, name, reward_unit } = &portfolio;
+                let insert = sqlx::query(INSERT_PORTFOLIO).bind(organization.get()).bind(id.as_str());
+                let insert = insert.bind(&**name).bind(&**reward_unit).bind(at.microseconds());
+                Ok((insert.execute(connection).await?.rows_affected() == 1).then_some(()))
+            })
+        })
+        .await
+    }
+
+    async fn portfolios(&self, organization: OrganizationId) -> Result<Vec<Portfolio>, StoreError> {
+        let selected = sqlx::query(SELECT_PORTFOLIOS).bind(organization.get());
+        let rows = selected.fetch_all(&self.readers).await.map_err(store_error)?;
+        let portfolio = |row| {
+            let mut fields = Fields::of(row, "portfolios", "id, name, reward_unit");
+            let id = fields.text(ExternalId::parse)?;
+            let (name, reward_unit) = (fields.raw::<&str>()?.into(), fields.raw::<&str>()?.into());
+            Ok(Portfolio { id, name, reward_unit })
+        };
+        rows.iter().map(portfolio).collect()
     }
 }
 

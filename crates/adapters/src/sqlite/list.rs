@@ -3,7 +3,7 @@
 use custodia_domain::ports::{
     Boundary, CustomerFilter, CustomerQuery, Direction, SortKey, SortValue, StoreError, Window,
 };
-use custodia_domain::{Date, OrganizationId};
+use custodia_domain::{Date, OrganizationId, Status};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::rows::customer_columns;
@@ -100,6 +100,22 @@ fn restrict(
     if let Some(office) = filter.office {
         statement.push(" and ").push(plain).push("office_id = ").push_bind(office.get());
     }
+    match filter.active {
+        Some(true) => {
+            statement.push(" and ").push(plain).push("status = ").push_bind(Status::Active.label());
+        }
+        // Always off the index of states: two ranges of it are in no order.
+        Some(false) => {
+            statement.push(" and +status <> ").push_bind(Status::Active.label());
+        }
+        None => {}
+    }
+    if let Some(source) = &filter.source {
+        statement.push(" and ").push(plain).push("source = ").push_bind(source.as_str().to_owned());
+    }
+    if let Some(company) = filter.company {
+        statement.push(" and ").push(plain).push("company_id = ").push_bind(company.get());
+    }
     if filter.words.len() <= WORDS_IN_FULL {
         for word in &filter.words {
             statement.push(" and id in (select customer_id from customer_words where organization_id = ");
@@ -169,7 +185,34 @@ fn after(query: &CustomerQuery, place: &Boundary) -> Result<Vec<QueryBuilder<Sql
         (SortKey::ActivationDate, SortValue::Date(None)) => {
             statement.push(" and ").push(plain).push("activated_on is null and id").push(beyond).push_bind(id);
         }
-        (SortKey::Id | SortKey::DisplayName | SortKey::SubmittedDate | SortKey::ActivationDate, _) => {
+        (SortKey::CreatedAt, SortValue::Instant(instant)) => {
+            statement.push(" and (").push(plain).push("created_at, id)").push(beyond).push("(").push_bind(instant.microseconds());
+            statement.push(", ").push_bind(id).push(")");
+        }
+        (SortKey::UpdatedAt, SortValue::Instant(instant)) => {
+            statement.push(" and (").push(plain).push("updated_at, id)").push(beyond).push("(").push_bind(instant.microseconds());
+            statement.push(", ").push_bind(id).push(")");
+        }
+        (SortKey::Email, SortValue::Email(Some(email))) => {
+            statement.push(" and (").push(plain).push("email, id)").push(beyond).push("(").push_bind(email.as_str().to_owned());
+            statement.push(", ").push_bind(id).push(")");
+            let mut without = select(query);
+            without.push(" and ").push(plain).push("email is null");
+            return Ok(vec![statement, without]);
+        }
+        (SortKey::Email, SortValue::Email(None)) => {
+            statement.push(" and ").push(plain).push("email is null and id").push(beyond).push_bind(id);
+        }
+        (
+            SortKey::Id
+            | SortKey::DisplayName
+            | SortKey::SubmittedDate
+            | SortKey::ActivationDate
+            | SortKey::CreatedAt
+            | SortKey::UpdatedAt
+            | SortKey::Email,
+            _,
+        ) => {
             return Err(StoreError::Fault("a place of another order than the list's".into()));
         }
     }
@@ -187,19 +230,22 @@ fn order(statement: &mut QueryBuilder<Sqlite>, query: &CustomerQuery, plain: &'s
             SortKey::DisplayName => Some("sort_name"),
             SortKey::SubmittedDate => Some("submitted_on"),
             SortKey::ActivationDate => Some("activated_on"),
+            SortKey::CreatedAt => Some("created_at"),
+            SortKey::UpdatedAt => Some("updated_at"),
+            SortKey::Email => Some("email"),
         },
     );
     statement.push(" order by ");
     if let Some(column) = column {
         statement.push(plain).push(column).push(direction);
-        statement.push(if query.sort == SortKey::ActivationDate { " nulls last, " } else { ", " });
+        statement.push(if matches!(query.sort, SortKey::ActivationDate | SortKey::Email) { " nulls last, " } else { ", " });
     }
     statement.push("id").push(direction);
 }
 
 #[cfg(test)]
 mod tests {
-    use custodia_domain::{CustomerId, Status};
+    use custodia_domain::CustomerId;
 
     use super::*;
 
@@ -218,6 +264,7 @@ mod tests {
             status: Some(Status::Active),
             office: Some(custodia_domain::OfficeId::FIRST),
             words: vec!["ada".into()],
+            ..CustomerFilter::default()
         };
         let page = query(SortKey::DisplayName, Direction::Ascending, Window::Page { offset: 40 }, filter);
         assert_eq!(

@@ -1,11 +1,14 @@
 //! The store in one SQLite file: one writer, readers beside it. Owns how the file is opened and migrated; its
 //! modules own the statements. Must not know HTTP or the other stores.
 
+mod accounts;
+mod companies;
 mod credentials;
 mod customers;
 mod directory;
 mod error;
 mod list;
+mod loans;
 mod migrate;
 mod rows;
 mod unit;

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use custodia_domain::ports::{RecordedEvent, StoreError};
+use custodia_domain::loan::LoanCounts;
+use custodia_domain::ports::{LogEntry, LoggedEvent, RecordedEvent, StoreError};
+use custodia_domain::record::{RecordEvent, RecordKind};
 use custodia_domain::{
     Actor, Answer, Audit, ClientType, ClosureReasonId, Customer, CustomerEvent, CustomerId, CustomerSnapshot, Date,
     EmailAddress, EventKind, ExternalId, Fingerprint, FullName, GenderId, LegalFormId, MobileNumber, NamePart,
@@ -19,14 +21,16 @@ macro_rules! customer_columns {
     () => {
         "id, organization_id, version, external_id, office_id, status, submitted_on, activated_on, closed_on, \
          closure_reason_id, first_name, middle_name, last_name, full_name, mobile_no, email, born_on, gender_id, \
-         client_type_id, legal_form_id, created_at, updated_at"
+         client_type_id, legal_form_id, facets, open_loans, loan_count, \
+         created_at, updated_at"
     };
 }
 
 /// The columns of an event, in the order in which [`event`] reads them.
 macro_rules! event_columns {
     () => {
-        "sequence, customer_id, version, kind, external_id, at, actor, request_id, idempotency_key, reason, changed"
+        "sequence, subject, customer_id, version, kind, external_id, at, actor, request_id, idempotency_key, \
+         reason, changed"
     };
 }
 
@@ -44,6 +48,7 @@ pub(super) struct Fields<'r> {
     row: &'r SqliteRow,
     table: &'static str,
     columns: &'static str,
+    first: usize,
     next: usize,
     id: i64,
 }
@@ -52,7 +57,12 @@ impl<'r> Fields<'r> {
     /// The row's columns from the first on, which names the record where it is a number; `columns` is their list, for
     /// errors.
     pub(super) fn of(row: &'r SqliteRow, table: &'static str, columns: &'static str) -> Self {
-        Self { row, table, columns, next: 0, id: 0 }
+        Self { row, table, columns, first: 0, next: 0, id: 0 }
+    }
+
+    /// As [`Fields::of`], from the first column after those of another list.
+    pub(super) fn after(row: &'r SqliteRow, table: &'static str, columns: &'static str, passed: &str) -> Self {
+        Self { first: passed.split(", ").count(), ..Self::of(row, table, columns) }
     }
 
     /// The column that was read last cannot be so.
@@ -61,15 +71,21 @@ impl<'r> Fields<'r> {
         self.corrupt_by(column)
     }
 
-    fn corrupt_by(&self, rule: &'static str) -> StoreError {
+    pub(super) fn corrupt_by(&self, rule: &'static str) -> StoreError {
         StoreError::Corrupt { table: self.table, column: rule, id: self.id }
     }
 
     /// The next column as it is.
     pub(super) fn raw<T: Decode<'r, Sqlite> + Type<Sqlite>>(&mut self) -> Result<T, StoreError> {
-        let at = self.next;
+        let at = self.first + self.next;
         self.next += 1;
         self.row.try_get(at).map_err(|_| self.corrupt())
+    }
+
+    /// The next column, the row's number: errors of the columns after it name the row by it.
+    pub(super) fn key<T, E>(&mut self, parse: impl FnOnce(i64) -> Result<T, E>) -> Result<T, StoreError> {
+        self.id = self.raw()?;
+        parse(self.id).map_err(|_| self.corrupt())
     }
 
     /// The next column, a number, as what it stands for.
@@ -95,7 +111,10 @@ impl<'r> Fields<'r> {
         parse(text).map_err(|_| self.corrupt())
     }
 
-    fn optional_text<T, E>(&mut self, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<Option<T>, StoreError> {
+    pub(super) fn optional_text<T, E>(
+        &mut self,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, StoreError> {
         let text: Option<&str> = self.raw()?;
         text.map(parse).transpose().map_err(|_| self.corrupt())
     }
@@ -114,7 +133,7 @@ fn date(days: i64) -> Result<Date, impl fmt::Debug> {
 /// The customer of a row of [`customer_columns`].
 pub(super) fn customer(row: &SqliteRow) -> Result<Customer, StoreError> {
     let mut fields = Fields::of(row, "customers", customer_columns!());
-    let id = fields.number(CustomerId::parse)?;
+    let id = fields.key(CustomerId::parse)?;
     let organization = fields.number(OrganizationId::parse)?;
     let version = fields.number(Version::parse)?;
     let external_id = fields.optional_text(ExternalId::parse)?;
@@ -135,6 +154,8 @@ pub(super) fn customer(row: &SqliteRow) -> Result<Customer, StoreError> {
     let gender = fields.optional_number(GenderId::parse)?;
     let client_type = fields.optional_number(|code| ClientType::from_code(code).ok_or(()))?;
     let legal_form = fields.optional_number(LegalFormId::parse)?;
+    let facets = fields.optional_text(|text| changes::decode_values(text).ok_or(()))?.unwrap_or_default();
+    let loans = LoanCounts { open: fields.number(u32::try_from)?, total: fields.number(u32::try_from)? };
     let created_at = fields.number(Timestamp::from_microseconds)?;
     let mut state = CustomerSnapshot::pending(organization, id, version, office, submitted, created_at);
     state.external_id = external_id;
@@ -144,21 +165,24 @@ pub(super) fn customer(row: &SqliteRow) -> Result<Customer, StoreError> {
     state.gender = gender;
     state.client_type = client_type;
     state.legal_form = legal_form;
+    state.loans = loans;
     state.updated_at = fields.number(Timestamp::from_microseconds)?;
     let shaped = state.set_lifecycle(status, activated, closed, reason).and_then(|()| {
         state.set_name(first, middle, last, full)?;
+        state.set_facets(&facets)?;
         Customer::rehydrate(state)
     });
     shaped.map_err(|impossible| fields.corrupt_by(impossible.0))
 }
 
-/// The event of a row of [`event_columns`].
-pub(super) fn event(row: &SqliteRow) -> Result<RecordedEvent, StoreError> {
+/// The event of a row of [`event_columns`]: of a record where it has a subject, otherwise of a customer.
+pub(super) fn entry(row: &SqliteRow) -> Result<LogEntry, StoreError> {
     let mut fields = Fields::of(row, "customer_events", event_columns!());
-    let sequence = fields.number(Sequence::parse)?;
-    let customer = fields.number(CustomerId::parse)?;
+    let sequence = fields.key(Sequence::parse)?;
+    let subject = fields.raw::<Option<&str>>()?;
+    let customer = fields.optional_number(CustomerId::parse)?;
     let version = fields.number(Version::parse)?;
-    let kind = fields.text(|name| EventKind::from_name(name).ok_or(()))?;
+    let kind: &str = fields.raw()?;
     let external_id = fields.optional_text(ExternalId::parse)?;
     let at = fields.number(Timestamp::from_microseconds)?;
     let audit = Audit {
@@ -167,9 +191,34 @@ pub(super) fn event(row: &SqliteRow) -> Result<RecordedEvent, StoreError> {
         idempotency_key: fields.raw::<Option<&str>>()?.map(Into::into),
         reason: fields.raw::<Option<&str>>()?.map(Into::into),
     };
-    let changed = fields.text(|text| changes::decode(text).ok_or(()))?;
-    let event = CustomerEvent::rehydrate(kind, customer, external_id, version, at, changed);
-    Ok(RecordedEvent { sequence, event, audit })
+    let event = if let Some(subject) = subject {
+        LoggedEvent::Record(RecordEvent {
+            kind: RecordKind::from_name(kind).ok_or_else(|| fields.corrupt_by("kind"))?,
+            subject: subject.into(),
+            customer,
+            external_id,
+            version,
+            at,
+            changes: fields.text(|text| changes::decode_named(text).ok_or(()))?,
+        })
+    } else {
+        let kind = EventKind::from_name(kind).ok_or_else(|| fields.corrupt_by("kind"))?;
+        let customer = customer.ok_or_else(|| fields.corrupt_by("customer_id"))?;
+        let changed = fields.text(|text| changes::decode(text).ok_or(()))?;
+        LoggedEvent::Customer(CustomerEvent::rehydrate(kind, customer, external_id, version, at, changed))
+    };
+    Ok(LogEntry { sequence, event, audit })
+}
+
+/// The customer's event of a row of [`event_columns`].
+pub(super) fn event(row: &SqliteRow) -> Result<RecordedEvent, StoreError> {
+    let LogEntry { sequence, event, audit } = entry(row)?;
+    match event {
+        LoggedEvent::Customer(event) => Ok(RecordedEvent { sequence, event, audit }),
+        LoggedEvent::Record(_) => {
+            Err(StoreError::Corrupt { table: "customer_events", column: "subject", id: sequence.get() })
+        }
+    }
 }
 
 /// The receipt of a row of [`receipt_columns`].

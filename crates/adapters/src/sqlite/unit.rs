@@ -3,10 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use custodia_domain::facets::Source;
 use custodia_domain::ports::{CommitError, Committed, StoreError};
+use custodia_domain::record::RecordEvent;
+use custodia_domain::unit::ForbiddenLoans;
 use custodia_domain::{
-    Audit, ClientType, ClosureReasonId, Customer, CustomerChange, CustomerEvent, Date, EmailAddress, ExternalId,
-    FullName, GenderId, LegalFormId, MobileNumber, Name, NamePart, OrganizationId, Receipt, Sequence, Unit, search,
+    Audit, ClientType, ClosureReasonId, CompanyNumber, Customer, CustomerChange, CustomerEvent, CustomerId, Date,
+    EmailAddress, ExternalId, FullName, GenderId, LegalFormId, MobileNumber, Name, NamePart, OrganizationId, Receipt,
+    Sequence, Timestamp, Unit, Version, search,
 };
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
@@ -15,6 +19,7 @@ use sqlx::{Row as _, Sqlite, SqliteConnection};
 use super::error::{is_foreign_key_violation, is_unique_violation, store_error};
 use super::rows::{self, customer_columns};
 use super::writer::Verdict;
+use super::{accounts, companies, loans};
 use crate::changes;
 
 /// The stream of the feed; others may follow where one organization outgrows one order of commits.
@@ -31,26 +36,31 @@ const SELECT_BEFORE: &str =
     concat!("select ", customer_columns!(), " from customers where organization_id = ?1 and id = ?2");
 const INSERT_CUSTOMER: &str = "insert into customers (organization_id, id, version, external_id, office_id, status,
         submitted_on, activated_on, closed_on, closure_reason_id, first_name, middle_name, last_name, full_name,
-        sort_name, mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, created_at, updated_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
+        sort_name, mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, source,
+        company_id, facets, created_at, updated_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+        ?24, ?25, ?26)
     on conflict (organization_id, id) do nothing";
+// Without the counts of loans: what the change knows of them may be older than its version of the customer.
 const UPDATE_CUSTOMER: &str = "update customers
     set version = ?3, external_id = ?4, office_id = ?5, status = ?6, submitted_on = ?7, activated_on = ?8,
         closed_on = ?9, closure_reason_id = ?10, first_name = ?11, middle_name = ?12, last_name = ?13,
         full_name = ?14, sort_name = ?15, mobile_no = ?16, email = ?17, born_on = ?18, gender_id = ?19,
-        client_type_id = ?20, legal_form_id = ?21, created_at = ?22, updated_at = ?23
+        client_type_id = ?20, legal_form_id = ?21, source = ?22, company_id = ?23, facets = ?24, created_at = ?25,
+        updated_at = ?26
     where organization_id = ?1 and id = ?2";
 const DELETE_CUSTOMER: &str = "delete from customers where organization_id = ?1 and id = ?2";
 const INSERT_WORDS: &str = "insert into customer_words (organization_id, word, customer_id)
     select ?1, value, ?2 from json_each(?3)";
 const DELETE_WORDS: &str = "delete from customer_words
     where organization_id = ?1 and customer_id = ?2 and word in (select value from json_each(?3))";
-const INSERT_EVENT: &str = "insert into customer_events (organization_id, stream, sequence, customer_id, version, kind,
-        external_id, at, actor, request_id, idempotency_key, reason, changed)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+const INSERT_EVENT: &str =
+    "insert into customer_events (organization_id, stream, sequence, subject, customer_id, version,
+        kind, external_id, at, actor, request_id, idempotency_key, reason, changed)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 /// Why a unit ends early: refused by the store's rules, or by the database.
-enum Stop {
+pub(super) enum Stop {
     Refused(CommitError),
     Failed(StoreError),
 }
@@ -71,25 +81,45 @@ pub(super) async fn apply(connection: &mut SqliteConnection, unit: &Unit) -> Ver
 }
 
 async fn write(connection: &mut SqliteConnection, unit: &Unit) -> Result<Committed, Stop> {
-    let mut sequence = move_counters(connection, unit).await?;
+    let next = move_counters(connection, unit).await?;
+    let mut log = Log { unit, next, last: None };
     if let Some(receipt) = &unit.receipt {
         keep_receipt(connection, unit.organization, receipt).await?;
     }
-    let mut last_sequence = None;
     for change in &unit.customers {
         keep(connection, unit.organization, change).await?;
         for event in change.events() {
-            last_sequence = Sequence::parse(sequence).ok();
-            insert_event(connection, unit, sequence, event).await?;
-            sequence += 1;
+            log.write_customer_event(connection, event).await?;
         }
     }
-    Ok(Committed { last_sequence })
+    for change in &unit.companies {
+        companies::keep(connection, unit, change).await?;
+        log.write_record_event(connection, change.event()).await?;
+    }
+    for change in &unit.accounts {
+        accounts::keep(connection, unit, change).await?;
+        for event in change.events() {
+            log.write_record_event(connection, event).await?;
+        }
+    }
+    for change in &unit.loans {
+        loans::keep(connection, unit, change).await?;
+        log.write_record_event(connection, change.event()).await?;
+    }
+    for change in &unit.scores {
+        loans::keep_score(connection, unit, change).await?;
+        log.write_record_event(connection, change.event()).await?;
+    }
+    Ok(Committed { last_sequence: log.last })
 }
 
 /// Takes the unit's sequences and counts its customers; answers its first sequence.
 async fn move_counters(connection: &mut SqliteConnection, unit: &Unit) -> Result<i64, Stop> {
-    let events: usize = unit.customers.iter().map(|change| change.events().len()).sum();
+    let events = unit.customers.iter().map(|change| change.events().len()).sum::<usize>()
+        + unit.accounts.iter().map(|change| change.events().len()).sum::<usize>()
+        + unit.companies.len()
+        + unit.loans.len()
+        + unit.scores.len();
     let more: i64 = unit
         .customers
         .iter()
@@ -101,7 +131,7 @@ async fn move_counters(connection: &mut SqliteConnection, unit: &Unit) -> Result
     match moved.fetch_optional(connection).await? {
         Some(row) => Ok(row.try_get(0)?),
         None => Err(unit.customers.first().map_or_else(
-            || Stop::Failed(StoreError::Fault("a receipt for an organization that does not exist".into())),
+            || Stop::Failed(StoreError::Fault("a unit for an organization that does not exist".into())),
             |change| Stop::Refused(CommitError::UnknownOffice(change.customer())),
         )),
     }
@@ -146,6 +176,15 @@ async fn keep(
         if Some(before.version()) != change.expects() {
             return Err(conflict());
         }
+        let counts = before.loans();
+        let is_forbidden = match change.forbids() {
+            ForbiddenLoans::None => false,
+            ForbiddenLoans::Open => counts.open > 0,
+            ForbiddenLoans::Any => counts.total > 0,
+        };
+        if is_forbidden {
+            return Err(conflict());
+        }
         Some(before)
     };
     let statement = match (change.after(), &before) {
@@ -178,6 +217,7 @@ fn bind_customer<'q>(
         Name::FollowsExternalId => (None, None, None, None),
     };
     let closing = customer.closing();
+    let (acquisition, facets) = (customer.acquisition(), state.facet_values());
     statement
         .bind(customer.organization().get())
         .bind(customer.id().get())
@@ -200,6 +240,9 @@ fn bind_customer<'q>(
         .bind(state.gender.map(GenderId::get))
         .bind(state.client_type.map(ClientType::code))
         .bind(state.legal_form.map(LegalFormId::get))
+        .bind(acquisition.source.as_ref().map(Source::as_str))
+        .bind(acquisition.company.map(CompanyNumber::get))
+        .bind((!facets.is_empty()).then(|| changes::encode_values(&facets)))
         .bind(customer.created_at().microseconds())
         .bind(customer.updated_at().microseconds())
 }
@@ -225,33 +268,82 @@ async fn keep_words(
     Ok(())
 }
 
-async fn insert_event(
-    connection: &mut SqliteConnection,
-    unit: &Unit,
-    sequence: i64,
-    event: &CustomerEvent,
-) -> Result<(), Stop> {
-    let Audit { actor, request_id, idempotency_key, reason } = &unit.audit;
-    let inserted = sqlx::query(INSERT_EVENT)
-        .bind(unit.organization.get())
-        .bind(STREAM)
-        .bind(sequence)
-        .bind(event.customer().get())
-        .bind(event.version().get())
-        .bind(event.kind().name())
-        .bind(event.external_id().map(ExternalId::as_str))
-        .bind(event.at().microseconds())
-        .bind(actor.as_str())
-        .bind(request_id.as_str())
-        .bind(idempotency_key.as_deref())
-        .bind(reason.as_deref())
-        .bind(changes::encode(event.changes()))
-        .execute(connection)
-        .await;
-    match inserted {
-        Ok(_) => Ok(()),
-        // The number belonged to a customer that is gone: its events are still there.
-        Err(error) if is_unique_violation(&error) => Err(Stop::Refused(CommitError::VersionConflict(event.customer()))),
-        Err(error) => Err(error.into()),
+/// The events of a unit on their way into the log.
+struct Log<'u> {
+    unit: &'u Unit,
+    next: i64,
+    last: Option<Sequence>,
+}
+
+/// What is the unit's own of an event's row.
+struct Line<'e> {
+    subject: Option<&'e str>,
+    customer: Option<CustomerId>,
+    version: Version,
+    kind: &'static str,
+    external_id: Option<&'e ExternalId>,
+    at: Timestamp,
+    changed: String,
+}
+
+impl Log<'_> {
+    async fn write_customer_event(
+        &mut self,
+        connection: &mut SqliteConnection,
+        event: &CustomerEvent,
+    ) -> Result<(), Stop> {
+        let line = Line {
+            subject: None,
+            customer: Some(event.customer()),
+            version: event.version(),
+            kind: event.kind().name(),
+            external_id: event.external_id(),
+            at: event.at(),
+            changed: changes::encode(event.changes()),
+        };
+        match self.write(connection, line).await {
+            // The number belonged to a customer that is gone: its events are still there.
+            Err(error) if is_unique_violation(&error) => {
+                Err(Stop::Refused(CommitError::VersionConflict(event.customer())))
+            }
+            written => Ok(written?),
+        }
+    }
+
+    async fn write_record_event(&mut self, connection: &mut SqliteConnection, event: &RecordEvent) -> Result<(), Stop> {
+        let line = Line {
+            subject: Some(&event.subject),
+            customer: event.customer,
+            version: event.version,
+            kind: event.kind.name(),
+            external_id: event.external_id.as_ref(),
+            at: event.at,
+            changed: changes::encode_named(&event.changes),
+        };
+        Ok(self.write(connection, line).await?)
+    }
+
+    async fn write(&mut self, connection: &mut SqliteConnection, line: Line<'_>) -> Result<(), sqlx::Error> {
+        let Audit { actor, request_id, idempotency_key, reason } = &self.unit.audit;
+        sqlx::query(INSERT_EVENT)
+            .bind(self.unit.organization.get())
+            .bind(STREAM)
+            .bind(self.next)
+            .bind(line.subject)
+            .bind(line.customer.map(CustomerId::get))
+            .bind(line.version.get())
+            .bind(line.kind)
+            .bind(line.external_id.map(ExternalId::as_str))
+            .bind(line.at.microseconds())
+            .bind(actor.as_str())
+            .bind(request_id.as_str())
+            .bind(idempotency_key.as_deref())
+            .bind(reason.as_deref())
+            .bind(line.changed)
+            .execute(connection)
+            .await?;
+        self.last = Sequence::parse(self.next).ok();
+        self.next += 1;
+        Ok(())
     }
 }

@@ -207,7 +207,8 @@ pub(super) async fn get(State(lms): State<Lms>, Read(mut call): Read) -> Result<
 }
 
 fn selector(call: &mut Call) -> Option<LoanSelector> {
-    let external = call.parts.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str().contains(BY_EXTERNAL_ID));
+    let external =
+        call.parts.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str().contains(BY_EXTERNAL_ID));
     if external {
         return external_id(call, BY_EXTERNAL_ID).map(LoanSelector::ExternalId);
     }
