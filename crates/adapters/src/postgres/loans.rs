@@ -2,6 +2,7 @@
 //! written.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use custodia_domain::loan::{Amount, Grade, Loan, LoanPosition, Score};
 use custodia_domain::ports::{Direction, LoanPage, LoanQuery, LoanSelector, LoanSort, LoanTotals};
@@ -87,12 +88,12 @@ fn conditions(query: &LoanQuery) -> (String, PgArguments) {
     let mut bound = 1;
     if let Some(customer) = query.customer {
         bound += 1;
-        sql.push_str(&format!(" and l.customer_id = ${bound}"));
+        let _ = write!(sql, " and l.customer_id = ${bound}");
         arguments.add(customer.get()).expect(encoded);
     }
     if let Some(status) = query.status {
         bound += 1;
-        sql.push_str(&format!(" and l.status = ${bound}"));
+        let _ = write!(sql, " and l.status = ${bound}");
         arguments.add(status.label()).expect(encoded);
     }
     (sql, arguments)

@@ -186,15 +186,33 @@ fn after(query: &CustomerQuery, place: &Boundary) -> Result<Vec<QueryBuilder<Sql
             statement.push(" and ").push(plain).push("activated_on is null and id").push(beyond).push_bind(id);
         }
         (SortKey::CreatedAt, SortValue::Instant(instant)) => {
-            statement.push(" and (").push(plain).push("created_at, id)").push(beyond).push("(").push_bind(instant.microseconds());
+            statement
+                .push(" and (")
+                .push(plain)
+                .push("created_at, id)")
+                .push(beyond)
+                .push("(")
+                .push_bind(instant.microseconds());
             statement.push(", ").push_bind(id).push(")");
         }
         (SortKey::UpdatedAt, SortValue::Instant(instant)) => {
-            statement.push(" and (").push(plain).push("updated_at, id)").push(beyond).push("(").push_bind(instant.microseconds());
+            statement
+                .push(" and (")
+                .push(plain)
+                .push("updated_at, id)")
+                .push(beyond)
+                .push("(")
+                .push_bind(instant.microseconds());
             statement.push(", ").push_bind(id).push(")");
         }
         (SortKey::Email, SortValue::Email(Some(email))) => {
-            statement.push(" and (").push(plain).push("email, id)").push(beyond).push("(").push_bind(email.as_str().to_owned());
+            statement
+                .push(" and (")
+                .push(plain)
+                .push("email, id)")
+                .push(beyond)
+                .push("(")
+                .push_bind(email.as_str().to_owned());
             statement.push(", ").push_bind(id).push(")");
             let mut without = select(query);
             without.push(" and ").push(plain).push("email is null");
@@ -238,7 +256,11 @@ fn order(statement: &mut QueryBuilder<Sqlite>, query: &CustomerQuery, plain: &'s
     statement.push(" order by ");
     if let Some(column) = column {
         statement.push(plain).push(column).push(direction);
-        statement.push(if matches!(query.sort, SortKey::ActivationDate | SortKey::Email) { " nulls last, " } else { ", " });
+        statement.push(if matches!(query.sort, SortKey::ActivationDate | SortKey::Email) {
+            " nulls last, "
+        } else {
+            ", "
+        });
     }
     statement.push("id").push(direction);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use custodia_domain::ports::{CommitError, Committed, Counter};
+use custodia_domain::ports::{CommitError, Committed, Counter, LoggedEvent};
 use custodia_domain::{CustomerChange, CustomerId, OrganizationId, Unit};
 
 use crate::support::{
@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Several programs on one database.
-async fn programs(count: usize) -> Vec<Arc<Stage>> {
+pub async fn programs(count: usize) -> Vec<Arc<Stage>> {
     let url = postgres_schema().await;
     let mut programs = Vec::new();
     for _ in 0..count {
@@ -52,7 +52,13 @@ async fn check_books(program: &Stage, organization: OrganizationId, customers: u
     }
     assert_eq!(feed.len(), events);
     assert!(feed.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
-    let versions: BTreeSet<_> = feed.iter().map(|entry| (entry.event.customer(), entry.event.version())).collect();
+    let versions: BTreeSet<_> = feed
+        .iter()
+        .map(|entry| match &entry.event {
+            LoggedEvent::Customer(event) => (event.customer(), event.version()),
+            LoggedEvent::Record(event) => panic!("a record's event: {:?}", event.kind),
+        })
+        .collect();
     assert_eq!(versions.len(), events, "each version is there once");
 }
 
@@ -159,7 +165,7 @@ async fn units_of_one_call_may_build_on_one_another() {
     let mut renamed = ada.clone();
     let event = call_it("ext-2")(&mut renamed);
     let renaming = CustomerChange::kept(renamed.clone(), vec![event]);
-    let deletion = CustomerChange::gone(renamed.delete(0, crate::support::moment(9)).unwrap());
+    let deletion = CustomerChange::gone(renamed.delete(crate::support::moment(9)).unwrap());
     let heirs = [(2, "ext-1"), (3, "ext-2")].map(|(id, name)| created(organization, number(id), mirrored(name)).1);
     let changes = [creation, renaming, deletion].into_iter().chain(heirs);
     let units = changes.map(|change| unit(organization, vec![change])).collect();
@@ -189,7 +195,10 @@ async fn a_reader_of_the_feed_skips_nothing_while_programs_write() {
                     return seen;
                 }
                 query.after = page.last().map(|entry| entry.sequence).or(query.after);
-                seen.extend(page.into_iter().map(|entry| entry.event.customer()));
+                seen.extend(page.into_iter().filter_map(|entry| match entry.event {
+                    LoggedEvent::Customer(event) => Some(event.customer()),
+                    LoggedEvent::Record(_) => None,
+                }));
             }
         })
     };

@@ -158,6 +158,8 @@ async fn rows_that_no_customer_can_be_are_refused() {
         "version = 0",
         "updated_at = created_at - interval '1 second'",
         "office_id = 2",
+        "open_loans = 1",
+        "open_loans = -1",
     ] {
         let sql = sqlx::AssertSqlSafe(format!("update customers set {change}"));
         let refused = sqlx::query(sql).execute(&mut connection).await.expect_err(change);

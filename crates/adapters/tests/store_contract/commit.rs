@@ -10,8 +10,8 @@ use custodia_domain::{
 use futures::future::join_all;
 
 use crate::support::{
-    Stage, activate, applied, at, by_external, by_id, call_at, call_it, changed, close, created, day, ids, key, keyed,
-    known_as, mirrored, moment, named, number, page, person, query, unit,
+    Stage, acquisition, activate, applied, at, by_external, by_id, call_at, call_it, changed, close, created, day,
+    enrolment, ids, key, keyed, known_as, mirrored, moment, named, number, page, person, query, unit,
 };
 
 fn conflicts<T>(verdict: &Result<T, CommitError>, customer: &Customer) -> bool {
@@ -32,6 +32,8 @@ async fn a_customer_comes_back_field_for_field(stage: Stage) {
         legal_form: Some(LegalFormId::parse(1).unwrap()),
         submitted: Some(day("2020-02-29")),
         activated: Some(day("2021-03-01")),
+        acquisition: acquisition("web", Some(7)),
+        enrolment: Some(enrolment()),
     };
     let ada = stage.create(organization, new).await;
     assert_eq!(stage.find(organization, ada.id()).await, Some(ada.clone()));
@@ -77,7 +79,7 @@ async fn a_change_of_an_older_version_is_a_conflict(stage: Stage) {
     let current = stage.change(stale.clone(), call_at("1")).await;
     let verdict = stage.commit(unit(organization, vec![changed(stale.clone(), call_at("2"))])).await;
     assert!(conflicts(&verdict, &stale), "{verdict:?}");
-    let gone = CustomerChange::gone(stale.clone().delete(0, moment(3)).unwrap());
+    let gone = CustomerChange::gone(stale.clone().delete(moment(3)).unwrap());
     assert!(conflicts(&stage.commit(unit(organization, vec![gone])).await, &stale));
     assert_eq!(stage.find(organization, current.id()).await, Some(current));
 }
@@ -98,7 +100,7 @@ async fn a_change_of_a_customer_that_is_gone_is_a_conflict(stage: Stage) {
     assert_eq!(stage.find(organization, customer.id()).await, None);
     let verdict = stage.commit(unit(organization, vec![changed(customer.clone(), call_at("1"))])).await;
     assert!(conflicts(&verdict, &customer), "{verdict:?}");
-    let gone = CustomerChange::gone(customer.clone().delete(0, moment(3)).unwrap());
+    let gone = CustomerChange::gone(customer.clone().delete(moment(3)).unwrap());
     assert!(conflicts(&stage.commit(unit(organization, vec![gone])).await, &customer));
     assert_eq!(stage.total(organization).await, 0);
 }
@@ -285,7 +287,7 @@ async fn a_unit_of_many_customers_is_kept_as_a_whole(stage: Stage) {
     let ada = stage.create_named(organization, "Ada").await;
     let bob = stage.create_named(organization, "Bob").await;
     let eve = stage.create_named(organization, "Eve").await;
-    let gone = CustomerChange::gone(bob.clone().delete(0, moment(3)).unwrap());
+    let gone = CustomerChange::gone(bob.clone().delete(moment(3)).unwrap());
     let (new, creation) = created(organization, stage.id(organization).await, named("New"));
     let changes = vec![changed(ada.clone(), call_at("1")), gone, creation, changed(eve, activate("2026-05-22"))];
     let committed = stage.commit(unit(organization, changes)).await.unwrap();
@@ -346,7 +348,7 @@ async fn a_customer_of_another_organization_cannot_be_changed(stage: Stage) {
     let forged = created(mine, customer.id(), named("Ada")).0;
     let verdict = stage.commit(unit(mine, vec![changed(forged.clone(), call_at("1"))])).await;
     assert!(conflicts(&verdict, &forged), "{verdict:?}");
-    let gone = CustomerChange::gone(forged.clone().delete(0, moment(3)).unwrap());
+    let gone = CustomerChange::gone(forged.clone().delete(moment(3)).unwrap());
     assert!(conflicts(&stage.commit(unit(mine, vec![gone])).await, &forged));
     assert_eq!(stage.find(theirs, customer.id()).await, Some(customer));
     assert!(stage.feed(mine).await.is_empty());

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use custodia_adapters::ids::BlockIds;
-use custodia_domain::{CustomerId, OrganizationId};
 use custodia_domain::ports::{Counter, IdSource};
+use custodia_domain::{CustomerId, OrganizationId};
 use futures::future::join_all;
 
 use crate::support::Stage;
@@ -19,7 +19,7 @@ async fn release(stage: &Stage, organization: OrganizationId, first: i64, next: 
 }
 
 async fn ids(source: &BlockIds, organization: OrganizationId, count: usize) -> Vec<i64> {
-    source.customer_ids(organization, count).await.unwrap().into_iter().map(CustomerId::get).collect()
+    source.numbers(organization, Counter::Customers, count).await.unwrap()
 }
 
 async fn numbers_begin_at_one_and_go_on_from_call_to_call(stage: Stage) {

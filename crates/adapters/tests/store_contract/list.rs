@@ -188,7 +188,12 @@ async fn criteria_hold_together_in_every_order_and_the_total_counts_them(stage: 
     stage
         .create(organization, NewCustomer { office: north, activated: Some(day("2026-05-01")), ..named("Ada N") })
         .await;
-    let filter = CustomerFilter { status: Some(Status::Pending), office: Some(north), words: vec!["ada".into()] };
+    let filter = CustomerFilter {
+        status: Some(Status::Pending),
+        office: Some(north),
+        words: vec!["ada".into()],
+        ..CustomerFilter::default()
+    };
     for sort in SORTS {
         for direction in DIRECTIONS {
             let wanted = match direction {

@@ -29,13 +29,18 @@ macro_rules! on_every_store {
     };
 }
 
+mod accounts;
 mod commit;
+mod companies;
 mod counters;
 mod credentials;
 mod directory;
 mod events;
+mod facets;
 mod find;
 mod list;
+mod loans;
+mod log;
 mod receipts;
 #[path = "../support/mod.rs"]
 mod support;

@@ -11,7 +11,9 @@ mod support;
 
 use std::sync::OnceLock;
 
-use custodia_domain::ports::{Boundary, CommitError, CustomerFilter, CustomerQuery, Direction, SortKey, Window};
+use custodia_domain::ports::{
+    Boundary, CommitError, CustomerFilter, CustomerQuery, Direction, LoggedEvent, SortKey, Window,
+};
 use custodia_domain::{Customer, Sequence};
 use proptest::test_runner::Config;
 use proptest_state_machine::{StateMachineTest, prop_state_machine};
@@ -127,7 +129,8 @@ impl System {
         assert_eq!(kept, (0..model::KEYS).map(|byte| registry.receipts.get(&byte).copied()).collect::<Vec<_>>());
         let feed = store.events(&events_of(organization)).await.unwrap();
         assert!(feed.is_sorted_by_key(|recorded| Sequence::get(recorded.sequence)));
-        assert!(feed.iter().map(|recorded| &recorded.event).eq(registry.events.iter()));
+        let told = registry.events.iter().cloned().map(LoggedEvent::Customer);
+        assert!(feed.into_iter().map(|entry| entry.event).eq(told));
         for (id, versions) in &registry.histories {
             let mut history = store.history(organization, *id, None, 500).await.unwrap();
             history.reverse();
@@ -153,7 +156,7 @@ impl model::Refused {
 impl model::List {
     fn filter(self) -> CustomerFilter {
         let words = self.word.map(str::to_owned).into_iter().collect();
-        CustomerFilter { status: self.status, office: None, words }
+        CustomerFilter { status: self.status, words, ..CustomerFilter::default() }
     }
 }
 

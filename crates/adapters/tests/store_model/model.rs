@@ -250,7 +250,7 @@ impl Model {
         let now = moment(self.clock);
         let patch = match action {
             Action::Delete => {
-                let change = CustomerChange::gone(customer.delete(0, now).ok()?);
+                let change = CustomerChange::gone(customer.delete(now).ok()?);
                 return Some(self.unit(*index, change, *key));
             }
             Action::Activate | Action::Close => CustomerPatch::default(),
@@ -262,7 +262,7 @@ impl Model {
         let terms = ClosingTerms { on: day("2026-06-01"), reason: ClosureReasonId::parse(1).unwrap() };
         let outcome = match action {
             Action::Activate => customer.activate(day("2026-04-01"), now),
-            Action::Close => customer.close(terms, 0, now),
+            Action::Close => customer.close(terms, now),
             Action::Mobile(_) | Action::ExternalId(_) | Action::Delete => customer.update(&patch, now),
         };
         match outcome.ok()? {
@@ -332,14 +332,19 @@ impl Registry {
             SortKey::DisplayName => search::fold(&left.display_name()).cmp(&search::fold(&right.display_name())),
             SortKey::SubmittedDate => left.submitted_on().cmp(&right.submitted_on()),
             SortKey::ActivationDate => left.activated_on().cmp(&right.activated_on()),
+            SortKey::CreatedAt => left.created_at().cmp(&right.created_at()),
+            SortKey::UpdatedAt => left.updated_at().cmp(&right.updated_at()),
+            SortKey::Email => left.email().cmp(&right.email()),
         };
         rows.sort_by(|left, right| value(left, right).then(left.id().cmp(&right.id())));
         if direction == Direction::Descending {
             rows.reverse();
         }
-        if sort == SortKey::ActivationDate {
-            // Stable: those without a date go last, in the order that they have among themselves.
-            rows.sort_by_key(|customer| customer.activated_on().is_none());
+        // Stable: those without a value go last, in the order that they have among themselves.
+        match sort {
+            SortKey::ActivationDate => rows.sort_by_key(|customer| customer.activated_on().is_none()),
+            SortKey::Email => rows.sort_by_key(|customer| customer.email().is_none()),
+            SortKey::Id | SortKey::DisplayName | SortKey::SubmittedDate | SortKey::CreatedAt | SortKey::UpdatedAt => {}
         }
         rows
     }

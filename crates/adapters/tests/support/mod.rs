@@ -5,25 +5,31 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 #![allow(clippy::unused_async, reason = "every kind of stage is made by the same call")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use custodia_adapters::memory::MemoryStore;
 use custodia_adapters::postgres::{PostgresOptions, PostgresStore};
 use custodia_adapters::sqlite::{SqliteOptions, SqliteStore};
+use custodia_domain::facets::{
+    Acquisition, Alert, Coordinate, CountryCode, Enrolment, FreeText, OptIn, PostalCode, Redemption, Source,
+    Subsidiary, Targeting,
+};
 use custodia_domain::ports::{
-    CommitError, Committed, Counter, CredentialStore, CustomerFilter, CustomerKey, CustomerPage, CustomerQuery,
-    CustomerStore, Direction, Directory, EventQuery, RecordedEvent, Selector, SortKey, Window,
+    AccountStore, CommitError, Committed, Counter, CredentialStore, CustomerFilter, CustomerKey, CustomerPage,
+    CustomerQuery, CustomerStore, Direction, Directory, EventQuery, LoanBook, LogEntry, LoggedEvent, RecordedEvent,
+    ScoringEngine, Selector, SortKey, Window,
 };
 use custodia_domain::{
-    Actor, Answer, Audit, ClosingTerms, ClosureReasonId, Customer, CustomerChange, CustomerEvent, CustomerId,
-    CustomerPatch, Date, ExternalId, Fingerprint, FullName, Moment, Name, NamePart, NewCustomer, OfficeId,
+    Actor, Answer, Audit, ClosingTerms, ClosureReasonId, CompanyNumber, Customer, CustomerChange, CustomerEvent,
+    CustomerId, CustomerPatch, Date, ExternalId, Fingerprint, FullName, Moment, Name, NamePart, NewCustomer, OfficeId,
     OrganizationId, Outcome, Patch, Receipt, ReceiptKey, RequestId, Timestamp, Unit,
 };
 
 /// All that a store does.
-pub trait Store: CustomerStore + Directory + CredentialStore {}
+pub trait Store: CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine {}
 
-impl<T: CustomerStore + Directory + CredentialStore> Store for T {}
+impl<T: CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine> Store for T {}
 
 /// Where a store keeps its things, and what removes them afterwards.
 enum Home {
@@ -153,7 +159,7 @@ impl Stage {
     /// Commits a deletion.
     pub async fn delete(&self, customer: Customer) {
         let organization = customer.organization();
-        let change = CustomerChange::gone(customer.delete(0, moment(9)).unwrap());
+        let change = CustomerChange::gone(customer.delete(moment(9)).unwrap());
         self.commit(unit(organization, vec![change])).await.unwrap();
     }
 
@@ -166,8 +172,22 @@ impl Stage {
         self.store.list(query).await.unwrap()
     }
 
-    /// Every event of an organization.
+    /// Every event of a customer of an organization.
     pub async fn feed(&self, organization: OrganizationId) -> Vec<RecordedEvent> {
+        self.picked(&events_of(organization)).await
+    }
+
+    /// The events of customers among those that match.
+    pub async fn picked(&self, query: &EventQuery) -> Vec<RecordedEvent> {
+        let customers = |entry: LogEntry| match entry.event {
+            LoggedEvent::Customer(event) => Some(RecordedEvent { sequence: entry.sequence, event, audit: entry.audit }),
+            LoggedEvent::Record(_) => None,
+        };
+        self.store.events(query).await.unwrap().into_iter().filter_map(customers).collect()
+    }
+
+    /// Every event of an organization.
+    pub async fn log(&self, organization: OrganizationId) -> Vec<LogEntry> {
         self.store.events(&events_of(organization)).await.unwrap()
     }
 
@@ -257,7 +277,7 @@ pub fn activate(on: &'static str) -> impl FnOnce(&mut Customer) -> CustomerEvent
 pub fn close(on: &'static str) -> impl FnOnce(&mut Customer) -> CustomerEvent {
     move |customer| {
         let terms = ClosingTerms { on: day(on), reason: ClosureReasonId::parse(4).unwrap() };
-        applied(customer.close(terms, 0, moment(7)).unwrap())
+        applied(customer.close(terms, moment(7)).unwrap())
     }
 }
 
@@ -285,7 +305,17 @@ pub fn audit() -> Audit {
 }
 
 pub fn unit(organization: OrganizationId, customers: Vec<CustomerChange>) -> Unit {
-    Unit { organization, at: at(1), audit: audit(), customers, receipt: None }
+    Unit {
+        organization,
+        at: at(1),
+        audit: audit(),
+        customers,
+        accounts: Vec::new(),
+        companies: Vec::new(),
+        loans: Vec::new(),
+        scores: Vec::new(),
+        receipt: None,
+    }
 }
 
 /// A unit that keeps a receipt under a key made of that byte.
@@ -335,4 +365,36 @@ pub fn ids(page: &CustomerPage) -> Vec<i64> {
 
 pub fn events_of(organization: OrganizationId) -> EventQuery {
     EventQuery { organization, after: None, kinds: Vec::new(), customer: None, limit: 500 }
+}
+
+/// An acquisition with every value, won by that channel and associated with that company.
+pub fn acquisition(source: &str, company: Option<i64>) -> Acquisition {
+    let free = |text| Some(FreeText::parse(text).unwrap());
+    Acquisition {
+        source: Some(Source::parse(source).unwrap()),
+        ip: Some("2001:db8::1".parse().unwrap()),
+        city: free("Łódź"),
+        country: free("Poland"),
+        location: free("somewhere \"near\" the river"),
+        latitude: Some(Coordinate::latitude("51.7500").unwrap()),
+        longitude: Some(Coordinate::longitude("+019.46").unwrap()),
+        company: company.map(|number| CompanyNumber::parse(number).unwrap()),
+    }
+}
+
+/// An enrolment with every value.
+pub fn enrolment() -> Enrolment {
+    Enrolment {
+        parent: Some(external("parent-1")),
+        subsidiary: Subsidiary::parse("North").unwrap(),
+        postal_code: PostalCode::parse("90-001").unwrap(),
+        country: CountryCode::parse("PL").unwrap(),
+        customer_since: at(-5),
+        starts: at(-4),
+        ends: Some(at(400)),
+        opt_in: OptIn::Active,
+        alerts: BTreeSet::from([Alert::New, Alert::CloseTheLoop]),
+        targeting: Targeting::DoNotTarget,
+        redemption: Some(Redemption::All),
+    }
 }

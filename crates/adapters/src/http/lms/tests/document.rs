@@ -15,7 +15,15 @@ fn document() -> Value {
     let store = Arc::new(MemoryStore::new());
     let clock = Arc::new(crate::clock::SystemClock::utc());
     let ids = Arc::new(BlockIds::new(store.clone()));
-    let registry = custodia_domain::registry::Registry::new(store.clone(), store, clock, ids);
+    let registry = custodia_domain::registry::Registry::new(custodia_domain::registry::Ports {
+        customers: store.clone(),
+        directory: store.clone(),
+        accounts: store.clone(),
+        loans: store.clone(),
+        scores: store,
+        clock,
+        ids,
+    });
     let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]));
     serde_json::to_value(router(lms).get_openapi()).unwrap()
 }
