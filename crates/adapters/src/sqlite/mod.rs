@@ -266,6 +266,10 @@ mod tests {
                     reason: None,
                 },
                 customers: vec![CustomerChange::kept(customer, vec![event])],
+                accounts: Vec::new(),
+                companies: Vec::new(),
+                loans: Vec::new(),
+                scores: Vec::new(),
                 receipt: None,
             }
         }
@@ -506,7 +510,8 @@ mod tests {
         let office = CustomerFilter { office: Some(OfficeId::FIRST), ..CustomerFilter::default() };
         let words = CustomerFilter { words: vec!["ada".into(), "lo".into()], ..status.clone() };
         let many = CustomerFilter { words: vec!["x".into(); 9], ..CustomerFilter::default() };
-        for sort in [SortKey::Id, SortKey::DisplayName, SortKey::SubmittedDate, SortKey::ActivationDate] {
+        let dates = [SortKey::SubmittedDate, SortKey::ActivationDate, SortKey::CreatedAt, SortKey::UpdatedAt];
+        for sort in [SortKey::Id, SortKey::DisplayName, SortKey::Email].into_iter().chain(dates) {
             for direction in [Direction::Ascending, Direction::Descending] {
                 for filter in [&CustomerFilter::default(), &status, &office, &words, &many] {
                     let (organization, filter) = (fresh.organization, filter.clone());
@@ -521,6 +526,9 @@ mod tests {
                         (true, SortKey::DisplayName, _) => "SEARCH customers USING INDEX customers_by_name",
                         (true, SortKey::SubmittedDate, _) => "SEARCH customers USING INDEX customers_by_submission",
                         (true, SortKey::ActivationDate, _) => "SEARCH customers USING INDEX customers_by_activation",
+                        (true, SortKey::CreatedAt, _) => "SEARCH customers USING INDEX customers_by_creation",
+                        (true, SortKey::UpdatedAt, _) => "SEARCH customers USING INDEX customers_by_change",
+                        (true, SortKey::Email, _) => "SEARCH customers USING INDEX customers_by_email",
                     };
                     assert!(of_customers.iter().all(|step| step.starts_with(expected)), "{query:?} {steps:?}");
                     let sorts = steps.iter().any(|step| step.ends_with("FOR ORDER BY"));

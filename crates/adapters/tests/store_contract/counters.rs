@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use custodia_adapters::ids::BlockIds;
+use custodia_domain::OrganizationId;
 use custodia_domain::ports::{Counter, IdSource};
-use custodia_domain::{CustomerId, OrganizationId};
 use futures::future::join_all;
 
 use crate::support::Stage;
