@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{HeaderMap, Uri};
 use uuid::Uuid;
 
@@ -68,6 +69,15 @@ impl RequestId {
     )]
     pub fn random() -> Self {
         Self(Uuid::new_v4().hyphenated().to_string().into())
+    }
+
+    /// The id that the edge gave the request, as the use cases know it; of a request that the edge never saw, that of its
+    /// headers.
+    #[must_use]
+    pub fn of_request(parts: &Parts) -> custodia_domain::RequestId {
+        let id = parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::of_headers(&parts.headers));
+        custodia_domain::RequestId::parse(id.as_str())
+            .expect("the edge and the domain agree on the form of a request id")
     }
 
     /// The id as text: visible ASCII, at most 64 characters.

@@ -4,14 +4,17 @@
 //! answer is sent. It must not know any dialect's fields nor how receipts are stored.
 
 use axum::body::Body;
+use axum::extract::MatchedPath;
 use axum::response::Response;
 use custodia_domain::registry::Key;
 use custodia_domain::{Answer, Fingerprint, OrganizationId, ReceiptKey};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::context::Dialect;
+use super::auth::Principal;
+use super::context::{Dialect, FullUri};
 use super::json::{self, Json};
 use super::query::{self, Query};
 
@@ -63,6 +66,33 @@ fn unquote(text: &str) -> Option<String> {
     }
     // A closing quote that is itself escaped closes nothing.
     (text.len() >= 2).then_some(key)
+}
+
+/// The key of a request, with its scope and its fingerprint; `None` where it bears none, or only reads.
+///
+/// # Errors
+/// [`KeyError`] for more than one header or a malformed one.
+pub fn key_of(
+    parts: &Parts,
+    principal: &Principal,
+    dialect: Dialect,
+    query: &Query,
+    body: Option<&Json>,
+) -> Result<Option<Key>, KeyError> {
+    if matches!(parts.method, Method::GET | Method::HEAD) {
+        return Ok(None);
+    }
+    let asked = Asked {
+        organization: principal.organization,
+        credential: &principal.credential,
+        dialect,
+        method: &parts.method,
+        route: parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str),
+        path: parts.extensions.get::<FullUri>().map_or(parts.uri.path(), |full| full.0.path()),
+        query,
+        body,
+    };
+    Ok(key_text(&parts.headers)?.map(|text| asked.key(text)))
 }
 
 /// Everything that scopes a key and tells one request from another.

@@ -7,11 +7,14 @@
 
 pub mod auth;
 pub mod body;
+pub mod conditional;
 mod connection;
 pub mod context;
+pub mod credential;
 pub mod cursor;
 mod docs;
 pub mod fault;
+pub mod fault_log;
 mod head_scan;
 pub mod idempotency;
 pub mod json;

@@ -3,11 +3,10 @@
 //!
 //! Owns that order. It must not know any route's fields.
 
-use axum::extract::{FromRequest, MatchedPath, Request};
+use axum::extract::{FromRequest, Request};
 use custodia_domain::ports::Scope;
 use custodia_domain::registry::{Caller, Key, Precondition};
-use custodia_domain::{Answer, RequestId, Version};
-use http::header::{AUTHORIZATION, IF_MATCH, IF_NONE_MATCH};
+use custodia_domain::{Answer, RequestId};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
@@ -15,9 +14,11 @@ use super::Lms;
 use super::error::{Problems, Refused};
 use crate::http::auth::Principal;
 use crate::http::body::{read_request, require_json};
-use crate::http::context::{self, Dialect, FullUri};
+use crate::http::conditional::precondition;
+use crate::http::context::{self, Dialect};
+use crate::http::credential;
 use crate::http::fault::Fault;
-use crate::http::idempotency::{Asked, IDEMPOTENCY_KEY, key_text};
+use crate::http::idempotency::{IDEMPOTENCY_KEY, key_of};
 use crate::http::json::{self, Json};
 use crate::http::query::{Query, QueryFault};
 use crate::http::rate;
@@ -44,7 +45,7 @@ impl FromRequest<Lms> for Read {
 
     async fn from_request(request: Request, lms: &Lms) -> Result<Self, Refused> {
         let (parts, _) = request.into_parts();
-        let request_id = request_id(&parts);
+        let request_id = context::RequestId::of_request(&parts);
         let principal = authenticate(lms, &parts.headers, &request_id).await?;
         admit(&principal, &request_id)?;
         Ok(Self(Call::new(principal, request_id, parts)))
@@ -56,7 +57,7 @@ impl FromRequest<Lms> for Write {
 
     async fn from_request(request: Request, lms: &Lms) -> Result<Self, Refused> {
         let (parts, body) = request.into_parts();
-        let request_id = request_id(&parts);
+        let request_id = context::RequestId::of_request(&parts);
         let principal = authenticate(lms, &parts.headers, &request_id).await?;
         if principal.scope < Scope::Write {
             return Err(Refused::forbidden());
@@ -70,28 +71,13 @@ impl FromRequest<Lms> for Write {
 }
 
 async fn authenticate(lms: &Lms, headers: &HeaderMap, request_id: &RequestId) -> Result<Principal, Refused> {
-    let token = credential(headers, "Bearer").ok_or_else(|| Refused::unauthenticated("Bearer"))?;
+    let token = credential::of_scheme(headers, "Bearer").ok_or_else(|| Refused::unauthenticated("Bearer"))?;
     let principal = lms.authenticator.bearer(token).await;
     principal.map_err(|error| Refused::credential(&error, "Bearer", request_id))
 }
 
 fn admit(principal: &Principal, request_id: &RequestId) -> Result<(), Refused> {
     rate::admit(principal).map_err(|error| Refused::credential(&error, "Bearer", request_id))
-}
-
-/// What follows the scheme in the one `Authorization` header.
-pub(super) fn credential<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
-    let mut sent = headers.get_all(AUTHORIZATION).iter();
-    let (named, credential) = sent.next()?.to_str().ok()?.split_once(' ')?;
-    let credential = credential.trim_matches(' ');
-    (named.eq_ignore_ascii_case(scheme) && sent.next().is_none() && !credential.is_empty()).then_some(credential)
-}
-
-/// The id that the edge gave the request.
-pub(super) fn request_id(parts: &Parts) -> RequestId {
-    let id = parts.extensions.get::<context::RequestId>().cloned();
-    let id = id.unwrap_or_else(|| context::RequestId::of_headers(&parts.headers));
-    RequestId::parse(id.as_str()).expect("the edge and the domain agree on the form of a request id")
 }
 
 impl Call {
@@ -140,24 +126,11 @@ impl Call {
     }
 
     fn key(&mut self) -> Option<Key> {
-        if matches!(self.parts.method, Method::GET | Method::HEAD) {
-            return None;
-        }
-        let text = key_text(&self.parts.headers).unwrap_or_else(|error| {
+        let key = key_of(&self.parts, &self.principal, Dialect::Lms, &self.query, self.body.as_ref());
+        key.unwrap_or_else(|error| {
             self.problems.add(IDEMPOTENCY_KEY, error.to_string());
             None
-        })?;
-        let asked = Asked {
-            organization: self.principal.organization,
-            credential: &self.principal.credential,
-            dialect: Dialect::Lms,
-            method: &self.parts.method,
-            route: self.parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str),
-            path: self.parts.extensions.get::<FullUri>().map_or(self.parts.uri.path(), |full| full.0.path()),
-            query: &self.query,
-            body: self.body.as_ref(),
-        };
-        Some(asked.key(text))
+        })
     }
 
     fn precondition(&mut self) -> Precondition {
@@ -165,7 +138,7 @@ impl Call {
             return Precondition::None;
         }
         precondition(&self.parts.headers).unwrap_or_else(|error| {
-            self.problems.add("If-Match", error);
+            self.problems.add("If-Match", error.to_string());
             Precondition::None
         })
     }
@@ -181,41 +154,6 @@ pub(super) fn add_query_problems(query: &Query, problems: &mut Problems) {
         };
         problems.add(problem.name, error);
     }
-}
-
-/// Whether a GET may be answered with 304: its `If-None-Match` names the version (weak comparison) or `*`.
-pub(super) fn is_known(headers: &HeaderMap, version: Version) -> bool {
-    let current = version.to_string();
-    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).map(str::trim).any(|tag| {
-        let opaque = tag.strip_prefix("W/").unwrap_or(tag);
-        tag == "*" || opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) == Some(&current)
-    })
-}
-
-fn precondition(headers: &HeaderMap) -> Result<Precondition, &'static str> {
-    const SYNTAX: &str = "must be * or one entity tag such as \"3\"";
-    let mut sent = headers.get_all(IF_MATCH).iter();
-    let Some(value) = sent.next() else {
-        return Ok(Precondition::None);
-    };
-    let tag = value.to_str().map_err(|_| SYNTAX)?.trim();
-    if sent.next().is_some() {
-        return Err(SYNTAX);
-    }
-    if tag == "*" {
-        return Ok(Precondition::Exists);
-    }
-    let (weak, quoted) = tag.strip_prefix("W/").map_or((false, tag), |rest| (true, rest));
-    let opaque = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(SYNTAX)?;
-    if opaque.contains('"') {
-        return Err(SYNTAX);
-    }
-    // A tag that we never gave names no version: it is refused like an old one. A weak one never matches (RFC 9110 13.1.1).
-    let canonical = !weak && !opaque.starts_with('0') && opaque.bytes().all(|byte| byte.is_ascii_digit());
-    let number = opaque.parse().ok().filter(|_| canonical).and_then(|number| Version::parse(number).ok());
-    let never = || Version::parse(i64::MAX).expect("the greatest number is positive");
-    Ok(Precondition::Version(number.unwrap_or_else(never)))
 }
 
 /// An answer of the dialect: JSON with an entity tag where it shows one resource.

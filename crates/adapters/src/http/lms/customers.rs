@@ -8,11 +8,12 @@ use custodia_domain::Field;
 use custodia_domain::registry::Command;
 use http::StatusCode;
 
-use super::call::{Call, Read, Write, is_known};
-use super::error::{Problems, Refused, etag};
+use super::call::{Call, Read, Write};
+use super::error::{Problems, Refused};
 use super::forms::{self, Creation};
 use super::view::{Render, customer_answer, gone, rendered};
 use super::{Lms, schema};
+use crate::http::conditional::{etag, is_known};
 use crate::http::idempotency::respond;
 use crate::http::json::Json;
 

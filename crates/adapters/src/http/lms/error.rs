@@ -3,20 +3,21 @@
 //! Owns codes, statuses and words. It must not know any route.
 
 use std::borrow::Cow;
-use std::error::Error as StdError;
 
 use axum::response::{IntoResponse, Response};
 use custodia_domain::customer::{Blocker, Refusal, Rule};
 use custodia_domain::loan::LoanRefusal;
 use custodia_domain::ports::StoreError;
 use custodia_domain::registry::OperationError;
-use custodia_domain::{Answer, Invalid, RequestId, Version};
+use custodia_domain::{Answer, Invalid, RequestId};
 use http::StatusCode;
 use serde::Serialize;
 
 use crate::http::auth::AuthError;
+use crate::http::conditional::etag;
 use crate::http::context::Dialect;
 use crate::http::fault::{Fault, fault_response};
+use crate::http::fault_log::log_chain;
 use crate::http::idempotency::{IDEMPOTENCY_KEY, respond};
 
 /// The body of every error: two members.
@@ -160,20 +161,15 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
         }
         // Only with a key is a retry safe: it tells what became of the first try.
         OperationError::Unknown(_) if keyed => {
-            log(error);
+            log_chain(error);
             unavailable("the outcome is unknown, try again with the same Idempotency-Key")
         }
         OperationError::Unknown(_) => {
-            log(error);
+            log_chain(error);
             internal(request_id)
         }
         OperationError::Store(error) => store(error, request_id),
     }
-}
-
-/// The `ETag` of a version: strong, its number in quotes.
-pub(super) fn etag(version: Version) -> (Box<str>, Box<str>) {
-    ("etag".into(), format!("\"{version}\"").into())
 }
 
 /// What the client reads about a broken rule.
@@ -206,7 +202,7 @@ fn not_found() -> Answer {
 }
 
 fn store(error: &StoreError, request_id: &RequestId) -> Answer {
-    log(error);
+    log_chain(error);
     match error {
         StoreError::Unavailable(_) => unavailable("the service is not available, try again"),
         StoreError::Corrupt { .. } | StoreError::Fault(_) => internal(request_id),
@@ -230,16 +226,4 @@ fn plain(status: StatusCode, code: &str, message: &str) -> Answer {
 fn retry(mut answer: Answer, seconds: u32) -> Answer {
     answer.headers.push(("retry-after".into(), seconds.to_string().into()));
     answer
-}
-
-/// The one place where a fault's whole chain is told.
-fn log(error: &dyn StdError) {
-    let mut chain = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        chain.push_str(": ");
-        chain.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!(error = chain, "operation failed");
 }

@@ -11,10 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::call::{add_query_problems, credential, json_answer, request_id};
+use super::call::{add_query_problems, json_answer};
 use super::error::{Problems, Refused};
 use super::{Lms, schema};
-use crate::http::context::Peer;
+use crate::http::context::{Peer, RequestId};
+use crate::http::credential::of_scheme;
 use crate::http::idempotency::respond;
 use crate::http::query::Query;
 
@@ -31,10 +32,10 @@ struct TokenBody {
 pub(super) async fn token(State(lms): State<Lms>, request: Request) -> Result<Response, Refused> {
     let (parts, _) = request.into_parts();
     let (email, password) =
-        account(credential(&parts.headers, "Basic")).ok_or_else(|| Refused::unauthenticated("Basic"))?;
+        account(of_scheme(&parts.headers, "Basic")).ok_or_else(|| Refused::unauthenticated("Basic"))?;
     let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let token = lms.authenticator.password(&email, &password, peer).await;
-    let token = token.map_err(|error| Refused::credential(&error, "Basic", &request_id(&parts)))?;
+    let token = token.map_err(|error| Refused::credential(&error, "Basic", &RequestId::of_request(&parts)))?;
     let mut problems = Problems::default();
     add_query_problems(&Query::parse(parts.uri.query()), &mut problems);
     if !problems.is_empty() {

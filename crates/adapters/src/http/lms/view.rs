@@ -9,7 +9,7 @@ use custodia_domain::{Answer, ClosureReasonId, CustomerId, Date, ExternalId, Gen
 use serde::{Serialize, Serializer};
 
 use super::call::json_answer;
-use super::error::etag;
+use crate::http::conditional::etag;
 
 /// A value that is shown as its text.
 pub(super) struct Shown<T>(pub(super) T);
