@@ -1,5 +1,7 @@
 //! The use cases of an intake: many customers at once, and companies. Must not know any wire form.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Caller, Changes, CustomerView, ItemProblem, ItemProblemKind, Operation, OperationError, Plan, Registry};
 use crate::company::{Company, CompanyDetails, CompanyId};
 use crate::ports::{CompanyKey, Counter, StoreError};
@@ -37,14 +39,18 @@ impl<D: Fn(Moment) -> Vec<NewCustomer> + Send + Sync> Operation for Creations<D>
             return Err(OperationError::InvalidItems(problems));
         }
         let ids = registry.customer_ids(caller.organization, drafts.len()).await?;
+        let mut opened = Vec::with_capacity(drafts.len());
         let mut changes = Vec::with_capacity(drafts.len());
-        let mut shown = Vec::with_capacity(drafts.len());
         for (mut new, id) in drafts.into_iter().zip(ids) {
             new.office = office.id;
             let (customer, event) = Customer::open(caller.organization, id, new, moment)?;
             changes.push(CustomerChange::kept(customer.clone(), vec![event]));
-            shown.push(CustomerView { customer, office: office.clone() });
+            opened.push(customer);
         }
+        let companies = registry.companies_of(caller.organization, &opened).await?;
+        let views = opened.into_iter().zip(companies);
+        let shown =
+            views.map(|(customer, company)| CustomerView { customer, office: office.clone(), company }).collect();
         Ok(Plan { changes: Changes::of_customers(changes), shown })
     }
 }
@@ -115,6 +121,25 @@ impl Registry {
         keys: &[CompanyKey],
     ) -> Result<Vec<Option<Company>>, StoreError> {
         if keys.is_empty() { Ok(Vec::new()) } else { self.ports.directory.companies(organization, keys).await }
+    }
+
+    /// The company of each of those customers, in their order; read at once, each company once.
+    pub(super) async fn companies_of(
+        &self,
+        organization: OrganizationId,
+        customers: &[Customer],
+    ) -> Result<Vec<Option<Company>>, StoreError> {
+        let number_of = |customer: &Customer| customer.snapshot().acquisition.company;
+        let numbers: BTreeSet<_> = customers.iter().filter_map(number_of).collect();
+        let keys: Vec<_> = numbers.into_iter().map(CompanyKey::Number).collect();
+        let found = self.companies(organization, &keys).await?;
+        let by_number: BTreeMap<_, _> = found.into_iter().flatten().map(|company| (company.number, company)).collect();
+        Ok(customers.iter().map(|customer| by_number.get(&number_of(customer)?).cloned()).collect())
+    }
+
+    pub(super) async fn company_of(&self, customer: &Customer) -> Result<Option<Company>, StoreError> {
+        let found = self.companies_of(customer.organization(), std::slice::from_ref(customer)).await?;
+        Ok(found.into_iter().next().flatten())
     }
 
     /// One page of companies by number, and how many there are.

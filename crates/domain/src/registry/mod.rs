@@ -13,6 +13,7 @@ pub use loans::{LoanOwner, LoanView, Scorecard};
 pub use programme::{AccountDraft, AccountPut, CardDraft, EnrolledView, Programme, ProgrammeItem};
 
 use crate::account::{AccountChange, AccountRule};
+use crate::company::Company;
 use crate::loan::{LoanChange, LoanRefusal, ScoreChange};
 use crate::ports::{
     AccountStore, Clock, CommitError, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Directory,
@@ -188,6 +189,8 @@ pub struct CustomerView {
     pub customer: Customer,
     /// Its office.
     pub office: Office,
+    /// The company it is associated with.
+    pub company: Option<Company>,
 }
 
 /// A page of views; see [`CustomerPage`].
@@ -302,7 +305,8 @@ impl<D: Fn(Moment) -> NewCustomer + Send + Sync> Operation for Creation<D> {
         let id = registry.customer_ids(caller.organization, 1).await?.into_iter().next().expect("one was asked for");
         let (customer, event) = Customer::open(caller.organization, id, new, moment)?;
         let change = CustomerChange::kept(customer.clone(), vec![event]);
-        Ok(Plan { changes: Changes::of_customers(vec![change]), shown: CustomerView { customer, office } })
+        let company = registry.company_of(&customer).await?;
+        Ok(Plan { changes: Changes::of_customers(vec![change]), shown: CustomerView { customer, office, company } })
     }
 }
 
@@ -324,7 +328,8 @@ impl Operation for OnOne<'_> {
         let before = registry.load(caller, self.selector).await?;
         let office = registry.office(&before).await?;
         let (changes, customer) = apply(before, self.command, moment)?;
-        Ok(Plan { changes: Changes::of_customers(changes), shown: CustomerView { customer, office } })
+        let company = registry.company_of(&customer).await?;
+        Ok(Plan { changes: Changes::of_customers(changes), shown: CustomerView { customer, office, company } })
     }
 }
 
@@ -414,7 +419,10 @@ impl Registry {
         selector: Selector,
     ) -> Result<Option<CustomerView>, StoreError> {
         match self.find(organization, selector).await? {
-            Some(customer) => Ok(Some(CustomerView { office: self.office(&customer).await?, customer })),
+            Some(customer) => {
+                let (office, company) = (self.office(&customer).await?, self.company_of(&customer).await?);
+                Ok(Some(CustomerView { customer, office, company }))
+            }
             None => Ok(None),
         }
     }
@@ -426,12 +434,13 @@ impl Registry {
     pub async fn list(&self, query: &CustomerQuery) -> Result<ViewPage, StoreError> {
         let CustomerPage { customers, total, more } = self.ports.customers.list(query).await?;
         let offices = self.offices(query.organization).await?;
-        let view = |customer: Customer| {
+        let companies = self.companies_of(query.organization, &customers).await?;
+        let view = |(customer, company): (Customer, Option<Company>)| {
             let missing = || StoreError::Corrupt { table: "customers", column: "office_id", id: customer.id().get() };
             let office = offices.get(customer.office()).cloned().ok_or_else(missing)?;
-            Ok(CustomerView { customer, office })
+            Ok(CustomerView { customer, office, company })
         };
-        let views = customers.into_iter().map(view).collect::<Result<_, StoreError>>()?;
+        let views = customers.into_iter().zip(companies).map(view).collect::<Result<_, StoreError>>()?;
         Ok(ViewPage { views, total, more })
     }
 

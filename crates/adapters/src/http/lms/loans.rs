@@ -14,13 +14,14 @@ use http::StatusCode;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::call::{Call, Read, Write, is_known, json_answer};
-use super::error::{Problems, Refused, etag, refusal};
+use super::call::{Call, Read, Write, json_answer};
+use super::error::{Problems, Refused, refusal};
 use super::fields::Fields;
 use super::list::{direction_of, read_choice, read_number, read_rows};
 use super::selector::parse_id;
 use super::view::Shown;
 use super::{Lms, schema};
+use crate::http::conditional::{etag, is_known};
 use crate::http::idempotency::respond;
 use crate::http::json::Json;
 use crate::http::query::path_param;
