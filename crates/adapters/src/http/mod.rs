@@ -11,6 +11,7 @@ pub mod conditional;
 mod connection;
 pub mod context;
 pub mod credential;
+pub mod crm;
 pub mod cursor;
 mod docs;
 pub mod fault;

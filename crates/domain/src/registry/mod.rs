@@ -22,8 +22,8 @@ use crate::ports::{
 use crate::unit::CompanyChange;
 use crate::{
     Actor, Answer, Audit, Blocker, ClosingTerms, CommandError, Customer, CustomerChange, CustomerId, CustomerPatch,
-    Date, ExternalId, Field, Fingerprint, Invalid, Moment, NewCustomer, OfficeId, OrganizationId, Receipt, ReceiptKey,
-    Refusal, RequestId, Rule, Status, Transition, Unit, Version,
+    Date, ExternalId, Field, Fingerprint, Invalid, Moment, NamePatch, NewCustomer, OfficeId, OrganizationId, Receipt,
+    ReceiptKey, Refusal, RequestId, Rule, Status, Transition, Unit, Version,
 };
 
 /// How often a command is tried again after another request changed the same customer between load and commit.
@@ -611,15 +611,16 @@ fn apply(before: Customer, command: &Command, moment: Moment) -> Result<(Vec<Cus
         Command::Close(terms) => events.extend(customer.close(*terms, moment)?.applied()),
         Command::Update(patch) => events.extend(customer.update(patch, moment)?.applied()),
         Command::Amend { patch, active } => {
-            events.extend(customer.update(patch, moment)?.applied());
+            let patch = without_known_name(patch, &customer);
+            if patch != CustomerPatch::default() {
+                events.extend(customer.update(&patch, moment)?.applied());
+            }
             match (active, customer.status()) {
                 (Some(true), Status::Pending) => events.extend(customer.activate(moment.today, moment)?.applied()),
-                (Some(false), Status::Active) => {
-                    return Err(Refusal { status: Status::Active, blockers: vec![Blocker::State] }.into());
+                (Some(false), Status::Active) | (Some(true), Status::Closed) => {
+                    return Err(Refusal { status: customer.status(), blockers: vec![Blocker::State] }.into());
                 }
-                (Some(true), Status::Active | Status::Closed)
-                | (Some(false), Status::Pending | Status::Closed)
-                | (None, _) => {}
+                (Some(true), Status::Active) | (Some(false), Status::Pending | Status::Closed) | (None, _) => {}
             }
         }
         Command::Delete => {
@@ -629,6 +630,15 @@ fn apply(before: Customer, command: &Command, moment: Moment) -> Result<(Vec<Cus
     }
     let changes = if events.is_empty() { Vec::new() } else { vec![CustomerChange::kept(customer.clone(), events)] };
     Ok((changes, customer))
+}
+
+/// The patch without a whole name that the customer already shows: who sees no name parts does not mean to drop them.
+fn without_known_name(patch: &CustomerPatch, customer: &Customer) -> CustomerPatch {
+    let mut patch = patch.clone();
+    if matches!(&patch.name, NamePatch::Full(name) if name.as_str() == customer.display_name()) {
+        patch.name = NamePatch::Keep;
+    }
+    patch
 }
 
 #[cfg(test)]
