@@ -64,10 +64,10 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
-    fn sent(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn sent(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&name, HeaderValue::from_static(value));
+            headers.append(name, HeaderValue::from_static(value));
         }
         headers
     }
@@ -76,26 +76,26 @@ mod tests {
     fn if_match_names_a_version_any_or_none() {
         let three = Precondition::Version(Version::parse(3).unwrap());
         let never = Precondition::Version(Version::parse(i64::MAX).unwrap());
-        assert_eq!(precondition(&sent(IF_MATCH, &[])), Ok(Precondition::None));
-        assert_eq!(precondition(&sent(IF_MATCH, &["*"])), Ok(Precondition::Exists));
-        assert_eq!(precondition(&sent(IF_MATCH, &["\"3\""])), Ok(three));
+        assert_eq!(precondition(&sent(&IF_MATCH, &[])), Ok(Precondition::None));
+        assert_eq!(precondition(&sent(&IF_MATCH, &["*"])), Ok(Precondition::Exists));
+        assert_eq!(precondition(&sent(&IF_MATCH, &["\"3\""])), Ok(three));
         for foreign in ["\"03\"", "W/\"3\"", "\"x\"", "\"\"", "\"99999999999999999999\""] {
-            assert_eq!(precondition(&sent(IF_MATCH, &[foreign])), Ok(never), "{foreign}");
+            assert_eq!(precondition(&sent(&IF_MATCH, &[foreign])), Ok(never), "{foreign}");
         }
         for bad in ["3", "", "\"3", "\"3\", \"4\"", "\"", "w/\"3\""] {
-            assert_eq!(precondition(&sent(IF_MATCH, &[bad])), Err(TagError), "{bad}");
+            assert_eq!(precondition(&sent(&IF_MATCH, &[bad])), Err(TagError), "{bad}");
         }
-        assert_eq!(precondition(&sent(IF_MATCH, &["\"3\"", "\"3\""])), Err(TagError));
+        assert_eq!(precondition(&sent(&IF_MATCH, &["\"3\"", "\"3\""])), Err(TagError));
     }
 
     #[test]
     fn if_none_match_compares_weakly_and_takes_lists() {
         let version = Version::parse(3).unwrap();
         for known in [&["*"][..], &["\"3\""], &["W/\"3\""], &["\"1\", \"3\""], &["\"1\"", "\"3\""]] {
-            assert!(is_known(&sent(IF_NONE_MATCH, known), version), "{known:?}");
+            assert!(is_known(&sent(&IF_NONE_MATCH, known), version), "{known:?}");
         }
         for unknown in [&[][..], &["\"4\""], &["3"], &["\"33\""]] {
-            assert!(!is_known(&sent(IF_NONE_MATCH, unknown), version), "{unknown:?}");
+            assert!(!is_known(&sent(&IF_NONE_MATCH, unknown), version), "{unknown:?}");
         }
     }
 }

@@ -74,10 +74,8 @@ impl Call {
         let by_key = parts.headers.contains_key(&API_KEY);
         let secret = if by_key { of_header(&parts.headers, &API_KEY) } else { of_scheme(&parts.headers, "Bearer") };
         let secret = Zeroizing::new(secret.ok_or_else(Refused::unauthenticated)?.to_owned());
-        let principal = match by_key {
-            true => crm.authenticator.api_key(&secret).await,
-            false => crm.authenticator.bearer(&secret).await,
-        };
+        let principal =
+            if by_key { crm.authenticator.api_key(&secret).await } else { crm.authenticator.bearer(&secret).await };
         let principal = principal.map_err(refused)?;
         if principal.scope < needed {
             return Err(Refused::forbidden());

@@ -63,10 +63,9 @@ pub(super) async fn create_many(State(crm): State<Crm>, Write(mut call): Write) 
     tag = "CRM intake",
     responses((status = 200, description = "The company", body = schema::CrmCompany)))]
 pub(super) async fn get(State(crm): State<Crm>, Read(mut call): Read) -> Result<Response, Refused> {
-    let key = call.company_key();
+    let keys = call.company_keys();
     let headers = call.parts.headers.clone();
-    let (caller, key) = call.ready(key)?;
-    let keys: Vec<_> = key.into_iter().collect();
+    let (caller, keys) = call.ready(keys)?;
     let found = crm.registry.companies(caller.organization, &keys).await;
     let found = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
     let company = found.into_iter().next().flatten().ok_or_else(Refused::not_found)?;
@@ -76,21 +75,24 @@ pub(super) async fn get(State(crm): State<Crm>, Read(mut call): Read) -> Result<
     Ok(respond(company_answer(200, &company)))
 }
 
-/// A company as a client names it: digits are its number. `None` where no company can be called so.
-pub(super) fn key_of(text: &str) -> Option<CompanyKey> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return CompanyNumber::parse(text.parse().ok()?).ok().map(CompanyKey::Number);
-    }
-    CompanyId::parse(text).ok().map(CompanyKey::Id)
+/// The company that a client means: digits are its number. Empty where no company can be called so.
+pub(super) fn keys_of(text: &str) -> Vec<CompanyKey> {
+    let key = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok().and_then(|number| CompanyNumber::parse(number).ok()).map(CompanyKey::Number)
+    } else {
+        CompanyId::parse(text).ok().map(CompanyKey::Id)
+    };
+    key.into_iter().collect()
 }
 
 impl Call {
-    fn company_key(&mut self) -> Option<Option<CompanyKey>> {
+    /// The company that the path means; `None`, and a problem, where it cannot be read.
+    fn company_keys(&mut self) -> Option<Vec<CompanyKey>> {
         let raw = self.raw_path().rsplit('/').next().unwrap_or_default().to_owned();
         let undecodable = |error: crate::http::query::DecodeError| {
             let loc = vec!["path".into(), "company_id".into()];
             self.problems.add(loc, &Kind::value(error.to_string()), &Json::Null);
         };
-        decode(&raw).map(|text| key_of(&text)).map_err(undecodable).ok()
+        decode(&raw).map(|text| keys_of(&text)).map_err(undecodable).ok()
     }
 }

@@ -72,9 +72,6 @@ pub(super) async fn get(State(crm): State<Crm>, Read(mut call): Read) -> Result<
     let selector = call.selector();
     let headers = call.parts.headers.clone();
     let (caller, selector) = call.ready(selector)?;
-    let Some(selector) = selector else {
-        return Err(Refused::not_found());
-    };
     let found = crm.registry.get(caller.organization, selector).await;
     let found = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
     let view = found.ok_or_else(Refused::not_found)?;
@@ -119,9 +116,6 @@ async fn change(crm: &Crm, mut call: Call, command: Option<Command>) -> Result<R
     let selector = call.selector();
     let (caller, (selector, command)) = call.ready(selector.zip(command))?;
     let deletes = command == Command::Delete;
-    // Nobody has the greatest number: a path that can be nobody's is answered, and kept, as one that is not found.
-    let nobody = || Selector::Id(CustomerId::parse(i64::MAX).expect("it is positive"));
-    let selector = selector.unwrap_or_else(nobody);
     let changed = crm.registry.command(&caller, &selector, &command, |result| {
         rendered(result, |view| if deletes { gone() } else { customer_answer(200, view) }, &caller, LIST)
     });
@@ -137,22 +131,24 @@ async fn complete(crm: &Crm, call: &mut Call, creations: Vec<Creation>) -> Resul
 }
 
 impl Call {
-    /// The customer that the path names: `Some(None)` where nobody can be called so, `None`, and a problem, where the path
-    /// cannot be read.
-    fn selector(&mut self) -> Option<Option<Selector>> {
-        const NAME: &str = "customer_id";
+    /// The customer that the path names; `None`, and a problem, where it cannot be read.
+    fn selector(&mut self) -> Option<Selector> {
         let raw = self.raw_path().rsplit('/').next().unwrap_or_default().to_owned();
-        let problem = |kind: Kind, input: Json| Err((kind, input));
         let read = match decode(&raw) {
-            Err(error) => problem(Kind::value(error.to_string()), Json::Null),
-            Ok(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(text.parse().ok().and_then(|number| CustomerId::parse(number).ok()).map(Selector::Id))
-            }
+            Err(error) => Err((Kind::value(error.to_string()), Json::Null)),
+            Ok(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Selector::Id(number(&text))),
             Ok(text) => match ExternalId::parse(&text) {
-                Ok(id) => Ok(Some(Selector::ExternalId(id))),
-                Err(error) => problem(broken(error), Json::String(text)),
+                Ok(id) => Ok(Selector::ExternalId(id)),
+                Err(error) => Err((broken(error), Json::String(text))),
             },
         };
-        read.map_err(|(kind, input)| self.problems.add(vec!["path".into(), NAME.into()], &kind, &input)).ok()
+        let loc = || vec!["path".into(), "customer_id".into()];
+        read.map_err(|(kind, input)| self.problems.add(loc(), &kind, &input)).ok()
     }
+}
+
+/// The number that digits write. One that cannot be becomes the greatest there is, which nobody has.
+fn number(digits: &str) -> CustomerId {
+    let number = digits.parse().ok().and_then(|number| CustomerId::parse(number).ok());
+    number.unwrap_or_else(|| CustomerId::parse(i64::MAX).expect("the greatest number is positive"))
 }

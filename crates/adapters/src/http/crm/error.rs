@@ -171,16 +171,12 @@ const fn rule_text(rule: Rule) -> &'static str {
 }
 
 fn refusal_text(refusal: &Refusal) -> String {
-    let mut text = format!("Not possible: the customer is {}", refusal.status);
-    for blocker in &refusal.blockers {
-        match blocker {
-            Blocker::State => {}
-            Blocker::OpenLoans(count) => text += &format!(" and has {count} open loans"),
-            Blocker::Loans(count) => text += &format!(" and has {count} loans"),
-        }
-    }
-    text.push('.');
-    text
+    let loans = refusal.blockers.iter().map(|blocker| match blocker {
+        Blocker::State => String::new(),
+        Blocker::OpenLoans(count) => format!(" and has {count} open loans"),
+        Blocker::Loans(count) => format!(" and has {count} loans"),
+    });
+    format!("Not possible: the customer is {}{}.", refusal.status, loans.collect::<Vec<_>>().concat())
 }
 
 fn unprocessable(problems: Problems) -> Answer {

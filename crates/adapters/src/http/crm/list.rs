@@ -12,7 +12,7 @@ use custodia_domain::search::query_words;
 use serde::Serialize;
 
 use super::call::Read;
-use super::companies::key_of;
+use super::companies::keys_of;
 use super::error::Refused;
 use super::fields::{boolean_of, broken};
 use super::problem::{Kind, Problems};
@@ -49,7 +49,7 @@ impl Page {
     fn read(query: &mut Query, problems: &mut Problems) -> Option<Self> {
         let number = parameter(query, problems, "page", |text| integer(text, 1, i64::MAX));
         let size = parameter(query, problems, "page_size", |text| integer(text, 1, MOST_ROWS));
-        let (number, size) = (number.unwrap_or(Some(1))?, size.unwrap_or(Some(20))?);
+        let (number, size) = (number.ok()?.unwrap_or(1), size.ok()?.unwrap_or(20));
         Some(Self { number: number.unsigned_abs(), size: u8::try_from(size).ok()? })
     }
 
@@ -75,8 +75,8 @@ impl Page {
 struct Wanted {
     page: Page,
     filter: CustomerFilter,
-    /// The company of the filter as the client names it; `Some(None)` where no company can be called so.
-    company: Option<Option<CompanyKey>>,
+    /// The company of the filter as the client names it; empty where no company can be called so.
+    company: Option<Vec<CompanyKey>>,
     sort: SortKey,
     direction: Direction,
 }
@@ -115,28 +115,27 @@ impl Wanted {
         let page = Page::read(query, problems);
         let words = parameter(query, problems, "search", words);
         let source = parameter(query, problems, "source", |text| Source::parse(text).map_err(broken));
-        let company = parameter(query, problems, "company_id", |text| Ok(key_of(text)));
+        let company = parameter(query, problems, "company_id", |text| Ok(keys_of(text)));
         let active = parameter(query, problems, "is_active", boolean_of);
         let sort = parameter(query, problems, "sort_by", sort_of);
         let direction = parameter(query, problems, "sort_order", direction_of);
         let filter = CustomerFilter {
-            words: words.flatten().unwrap_or_default(),
-            source: source.flatten(),
-            active: active.flatten(),
+            words: words.ok()?.unwrap_or_default(),
+            source: source.ok()?,
+            active: active.ok()?,
             ..CustomerFilter::default()
         };
         Some(Self {
             page: page?,
             filter,
-            company: company.flatten(),
-            sort: sort.flatten().unwrap_or(SortKey::CreatedAt),
-            direction: direction.flatten().unwrap_or(Direction::Descending),
+            company: company.ok()?,
+            sort: sort.ok()?.unwrap_or(SortKey::CreatedAt),
+            direction: direction.ok()?.unwrap_or(Direction::Descending),
         })
     }
 
     async fn find(mut self, registry: &Registry, organization: OrganizationId) -> Result<ViewPage, StoreError> {
-        if let Some(key) = self.company {
-            let keys: Vec<_> = key.into_iter().collect();
+        if let Some(keys) = self.company {
             let found = registry.companies(organization, &keys).await?.into_iter().next().flatten();
             let Some(company) = found else {
                 return Ok(ViewPage { views: Vec::new(), total: Some(0), more: false });
@@ -155,18 +154,23 @@ impl Wanted {
     }
 }
 
-/// Reads one parameter: `None` where it is not given, `Some(None)`, and a problem, where it is wrong.
+/// What is wrong with a parameter is noted among the problems.
+struct Noted;
+
+/// Reads one parameter; `None` where it is not given.
 fn parameter<T>(
     query: &mut Query,
     problems: &mut Problems,
     name: &'static str,
     read: impl Fn(&str) -> Result<T, Kind>,
-) -> Option<Option<T>> {
-    let text = query.take(name)?;
-    let read = read(text).map_err(|kind| {
+) -> Result<Option<T>, Noted> {
+    let Some(text) = query.take(name) else {
+        return Ok(None);
+    };
+    read(text).map(Some).map_err(|kind| {
         problems.add(vec!["query".into(), name.into()], &kind, &Json::String(text.to_owned()));
-    });
-    Some(read.ok())
+        Noted
+    })
 }
 
 /// An integer as Pydantic's lax mode reads one: a sign, digits with single `_` between, a fraction of zeros. One beyond 64 bits

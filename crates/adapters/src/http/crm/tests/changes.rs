@@ -6,7 +6,7 @@ use super::*;
 async fn a_change_keeps_sets_and_clears() {
     let kit = Kit::new().await;
     let company = kit.company("Acme").await;
-    let created = kit.create(json!({"city": "Accra", "ip": "::1", "company_id": company["company_id"]})).await;
+    let created = kit.create(&json!({"city": "Accra", "ip": "::1", "company_id": company["company_id"]})).await;
     kit.clock.set(Timestamp::parse("2025-11-28T10:00:00Z").unwrap());
     let reply = kit
         .patch("/customers/1", &json!({"name": "Alice J", "city": null, "latitude": "07.50", "ip": "10.0.0.1"}))
@@ -30,7 +30,7 @@ async fn a_change_keeps_sets_and_clears() {
 #[tokio::test]
 async fn a_change_of_nothing_makes_no_version() {
     let kit = Kit::new().await;
-    let created = kit.create(json!({})).await;
+    let created = kit.create(&json!({})).await;
     kit.clock.set(Timestamp::parse("2025-11-28T10:00:00Z").unwrap());
     for body in
         [json!({}), json!({"name": "Alice Johnson", "is_active": true}), json!({"is_active": null, "city": null})]
@@ -44,7 +44,7 @@ async fn a_change_of_nothing_makes_no_version() {
 #[tokio::test]
 async fn what_is_needed_cannot_be_cleared() {
     let kit = Kit::new().await;
-    kit.create(json!({})).await;
+    kit.create(&json!({})).await;
     let reply = kit.patch("/customers/1", &json!({"name": null, "email": null, "source": null})).await;
     assert_eq!(reply.problems(), ["string_type body/name", "string_type body/email", "string_type body/source"]);
 }
@@ -52,7 +52,7 @@ async fn what_is_needed_cannot_be_cleared() {
 #[tokio::test]
 async fn a_pending_customer_is_activated_and_an_active_one_is_not_closed() {
     let kit = Kit::new().await;
-    kit.create(json!({"is_active": false})).await;
+    kit.create(&json!({"is_active": false})).await;
     let reply = kit.patch("/customers/1", &json!({"is_active": true, "city": "Accra"})).await;
     assert_eq!(reply.ok()["is_active"], true);
     assert_eq!(reply.ok()["city"], "Accra");
@@ -64,8 +64,8 @@ async fn a_pending_customer_is_activated_and_an_active_one_is_not_closed() {
 #[tokio::test]
 async fn only_a_pending_customer_is_deleted() {
     let kit = Kit::new().await;
-    kit.create(json!({"is_active": false})).await;
-    kit.create(json!({})).await;
+    kit.create(&json!({"is_active": false})).await;
+    kit.create(&json!({})).await;
     let gone = kit.ask("DELETE", "/customers/1", &[], "").await;
     assert_eq!((gone.status, gone.text.as_str()), (204, ""));
     assert_eq!(kit.get("/customers/1").await.detail(404), "Not Found");
@@ -78,7 +78,7 @@ async fn only_a_pending_customer_is_deleted() {
 async fn digits_are_the_integer_id_and_anything_else_the_public_one() {
     let kit = Kit::new().await;
     for id in ["a/b", "100%", "bulk", "Ünï çødé", "7"] {
-        kit.from_elsewhere(Some(id)).await;
+        kit.elsewhere(Some(id)).await;
     }
     for (path, id) in [
         ("a%2Fb", 1),
@@ -129,7 +129,7 @@ async fn digits_are_the_integer_id_and_anything_else_the_public_one() {
 #[tokio::test]
 async fn a_customer_of_another_dialect_is_shown_with_nulls_and_can_be_changed() {
     let kit = Kit::new().await;
-    let id = kit.from_elsewhere(None).await;
+    let id = kit.elsewhere(None).await;
     let shown = kit.get(&format!("/customers/{id}")).await.ok();
     assert_eq!(shown["name"], "Ada Lovelace");
     assert_eq!(shown["whatsapp_number"], "+255 700 (ext. 5)");
@@ -147,7 +147,7 @@ async fn a_customer_of_another_dialect_is_shown_with_nulls_and_can_be_changed() 
 #[tokio::test]
 async fn versions_guard_reads_and_changes() {
     let kit = Kit::new().await;
-    kit.create(json!({})).await;
+    kit.create(&json!({})).await;
     let known = kit.ask("GET", "/customers/1", &[("If-None-Match", "\"1\"")], "").await;
     assert_eq!((known.status, known.header("etag"), known.text.as_str()), (304, Some("\"1\""), ""));
     let body = r#"{"city":"Accra"}"#;
@@ -164,7 +164,7 @@ async fn versions_guard_reads_and_changes() {
 async fn a_key_repeats_the_answer_under_either_prefix_and_refuses_another_request() {
     let kit = Kit::new().await;
     let key = [("Idempotency-Key", "\"k-1\"")];
-    let body = alice(json!({})).to_string();
+    let body = alice(&json!({})).to_string();
     let first = kit.ask("POST", "/customers", &key, &body).await;
     assert_eq!((first.status, first.header("idempotent-replayed")), (201, None));
     for path in ["/customers", "/external/v1/external/v1/customers"] {
@@ -173,11 +173,11 @@ async fn a_key_repeats_the_answer_under_either_prefix_and_refuses_another_reques
         assert_eq!(again.header("idempotent-replayed"), Some("true"));
     }
     assert_eq!(kit.get("/customers").await.ok()["total"], 1);
-    let other = kit.ask("POST", "/customers", &key, &alice(json!({"city": "Accra"})).to_string()).await;
+    let other = kit.ask("POST", "/customers", &key, &alice(&json!({"city": "Accra"})).to_string()).await;
     assert_eq!(other.problems(), ["value_error header/Idempotency-Key"]);
     let theirs = [("Idempotency-Key", "k-1"), ("x-api-key", "second-key")];
     assert_eq!(kit.ask("POST", "/customers", &theirs, &body).await.json_of(201)["id"], 2);
-    let bulk = json!({"customers": [alice(json!({}))]}).to_string();
+    let bulk = json!({"customers": [alice(&json!({}))]}).to_string();
     let first = kit.ask("POST", "/customers/bulk", &key, &bulk).await;
     let again = kit.ask("POST", "/customers/bulk", &key, &bulk).await;
     assert_eq!((first.status, &first.text), (again.status, &again.text));

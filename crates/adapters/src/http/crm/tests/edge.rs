@@ -9,7 +9,7 @@ const UNAUTHORIZED: &str = "Unauthorized - API Key required.";
 #[tokio::test]
 async fn both_prefixes_answer_the_same() {
     let kit = Kit::new().await;
-    kit.create(json!({})).await;
+    kit.create(&json!({})).await;
     kit.company("Acme").await;
     for (method, path, body) in [
         ("GET", "/customers/1", ""),
@@ -65,7 +65,7 @@ async fn a_key_or_a_bearer_token_is_needed() {
 #[tokio::test]
 async fn a_credential_that_may_only_read_changes_nothing() {
     let kit = Kit::new().await;
-    kit.create(json!({})).await;
+    kit.create(&json!({})).await;
     let key = [("x-api-key", "read-key")];
     kit.ask("GET", "/customers/1", &key, "").await.ok();
     for (method, path) in [

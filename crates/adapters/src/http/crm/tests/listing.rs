@@ -11,11 +11,11 @@ impl Kit {
     /// Bea (web, Acme), Cem (api, Pending) and Ada (from elsewhere, no e-mail, Pending), a second apart.
     async fn three(&self) -> Value {
         let company = self.company("Acme").await;
-        self.create(json!({"name": "Béa Stone", "email": "z@example.com", "company_id": company["company_id"], "whatsapp_number": "+233200000001"})).await;
+        self.create(&json!({"name": "Béa Stone", "email": "z@example.com", "company_id": company["company_id"], "whatsapp_number": "+233200000001"})).await;
         self.clock.set(Timestamp::parse("2025-11-27T09:32:09Z").unwrap());
-        self.create(json!({"name": "Cem Stone", "email": "c@example.com", "source": "api", "is_active": false})).await;
+        self.create(&json!({"name": "Cem Stone", "email": "c@example.com", "source": "api", "is_active": false})).await;
         self.clock.set(Timestamp::parse("2025-11-27T09:32:10Z").unwrap());
-        self.from_elsewhere(Some("ada")).await;
+        self.elsewhere(Some("ada")).await;
         company
     }
 }

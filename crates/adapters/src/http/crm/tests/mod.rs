@@ -120,7 +120,7 @@ impl Kit {
     }
 
     /// Creates Alice Johnson with those members beside or instead of the needed ones.
-    async fn create(&self, members: Value) -> Value {
+    async fn create(&self, members: &Value) -> Value {
         self.post("/customers", &alice(members)).await.json_of(201)
     }
 
@@ -130,7 +130,7 @@ impl Kit {
     }
 
     /// Creates a Pending customer as the lms dialect would: with name parts, a written mobile number, and nothing of an intake.
-    async fn from_elsewhere(&self, external_id: Option<&str>) -> i64 {
+    async fn elsewhere(&self, external_id: Option<&str>) -> i64 {
         let part = |text| NamePart::parse(text).unwrap();
         let name = Name::Person { first: part("Ada"), middle: None, last: part("Lovelace") };
         let new = NewCustomer {
@@ -159,7 +159,7 @@ impl Kit {
     }
 }
 
-fn alice(members: Value) -> Value {
+fn alice(members: &Value) -> Value {
     let mut body = json!({"name": "Alice Johnson", "email": "alice@example.com", "source": "web"});
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     body

@@ -1,4 +1,4 @@
-//! What a stock FastAPI service answers to wrong requests, and what we answer. Recorded by `record_422.py`.
+//! What a stock `FastAPI` service answers to wrong requests, and what we answer. Recorded by `record_422.py`.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 async fn wrong_requests_are_answered_as_pydantic_answers_them() {
     let recorded: Value = serde_json::from_str(include_str!("recorded_422.json")).unwrap();
     let kit = Kit::new().await;
-    kit.from_elsewhere(None).await;
+    kit.elsewhere(None).await;
     let cases = recorded["cases"].as_array().unwrap();
     assert!(cases.len() > 300, "the record is there");
     let mut different = Vec::new();
