@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use custodia_adapters::directory_cache::CachedDirectory;
 use custodia_adapters::http::auth::Authenticator;
+use custodia_adapters::http::crm::{self, Crm};
 use custodia_adapters::http::cursor::CursorKey;
 use custodia_adapters::http::lms::{self, Lms};
 use custodia_adapters::http::openapi::{Documented, assemble};
@@ -56,7 +57,10 @@ pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
         ids: parts.ids,
     });
     let authenticator: Arc<dyn Authenticator> = Arc::new(identity);
-    let mut documented = assemble([lms::router(Lms::new(registry, authenticator, cursors))]);
+    let mut documented = assemble([
+        lms::router(Lms::new(registry.clone(), Arc::clone(&authenticator), cursors)),
+        crm::router(Crm::new(registry, authenticator)),
+    ]);
     if let Some(per_minute) = config.rate_limit {
         documented.router = rate::limited(documented.router, per_minute);
     }
