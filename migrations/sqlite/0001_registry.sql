@@ -43,9 +43,10 @@ create table companies (
     phone text,
     address text,
     created_at integer not null,
-    primary key (organization_id, number),
-    unique (organization_id, company_id)
+    primary key (organization_id, number)
 ) strict, without rowid;
+
+create unique index companies_public_id on companies (organization_id, company_id);
 
 create table portfolios (
     organization_id integer not null references organizations (id),
@@ -196,10 +197,10 @@ create table loans (
     position text not null,
     updated_at integer not null,
     primary key (organization_id, id),
-    unique (organization_id, external_id),
     foreign key (organization_id, customer_id) references customers (organization_id, id)
 ) strict, without rowid;
 
+create unique index loans_external_id on loans (organization_id, external_id);
 create index loans_by_customer on loans (organization_id, customer_id, id);
 create index loans_by_status on loans (organization_id, status, id);
 create index loans_by_principal on loans (organization_id, principal, id);

@@ -104,7 +104,7 @@ mod tests {
             whole.replace("\"network\":4", "\"network\":7"),
             whole.replace("0042", "042"),
             whole.replace("\"iin\"", "\"number\""),
-            format!("[{0},{0}]", &whole[1..whole.find('}').unwrap() + 1]),
+            format!("[{0},{0}]", &whole[1..=whole.find('}').unwrap()]),
         ] {
             assert_eq!(decode(&broken), None, "{broken}");
         }

@@ -47,7 +47,7 @@ const SELECT: &str = concat!(
     account_columns!(),
     " from accounts where accounts.organization_id = ?1 and accounts.id in (select value from json_each(?2))"
 );
-const SELECT_HELD: &str = concat!(
+pub(super) const SELECT_HELD: &str = concat!(
     "select ",
     account_columns!(),
     ", account_holders.holder from account_holders",

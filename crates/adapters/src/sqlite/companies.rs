@@ -24,13 +24,13 @@ const INSERT: &str = "insert into companies (organization_id, number, company_id
         website, phone, address, created_at)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
     on conflict do nothing";
-const SELECT: &str = concat!(
+pub(super) const SELECT: &str = concat!(
     "select ",
     company_columns!(),
     " from companies where organization_id = ?1 and number in (select value from json_each(?2))",
     " union select ",
     company_columns!(),
-    " from companies where organization_id = ?1 and company_id in (select value from json_each(?3))"
+    " from companies indexed by companies_public_id where organization_id = ?1 and company_id in (select value from json_each(?3))"
 );
 const SELECT_PAGE: &str = concat!(
     "select ",
@@ -67,7 +67,7 @@ pub(super) async fn keep(connection: &mut SqliteConnection, unit: &Unit, change:
 /// The company of a row of [`company_columns`].
 fn company(row: &SqliteRow) -> Result<Company, StoreError> {
     let mut fields = Fields::of(row, "companies", company_columns!());
-    let number = fields.key(CompanyNumber::parse)?;
+    let number = fields.number(CompanyNumber::parse)?;
     Ok(Company {
         number,
         organization: fields.number(OrganizationId::parse)?,

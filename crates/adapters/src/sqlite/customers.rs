@@ -23,10 +23,11 @@ const SELECT_BY_ID: &str = concat!(
     customer_columns!(),
     " from customers where organization_id = ?1 and id in (select value from json_each(?2))"
 );
-const SELECT_BY_EXTERNAL_ID: &str = concat!(
+// With its index named: the planner, which knows nothing of how many rows there are, would rather read them all.
+pub(super) const SELECT_BY_EXTERNAL_ID: &str = concat!(
     "select ",
     customer_columns!(),
-    " from customers where organization_id = ?1 and external_id in (select value from json_each(?2))"
+    " from customers indexed by customers_external_id where organization_id = ?1 and external_id in (select value from json_each(?2))"
 );
 const SELECT_RECEIPTS: &str = concat!(
     "select ",
@@ -43,7 +44,7 @@ const SELECT_EVENTS: &str = concat!(
 );
 // Two ranges of their own indexes, merged: a customer's versions and sequences ascend together; the plus makes the
 // planner take the index of versions. The other records' are found by sequence.
-const SELECT_EVENTS_OF_CUSTOMER: &str = concat!(
+pub(super) const SELECT_EVENTS_OF_CUSTOMER: &str = concat!(
     "select * from (select ",
     event_columns!(),
     " from customer_events where organization_id = ?1 and customer_id = ?5 and subject is null and +stream = 0",
@@ -54,7 +55,7 @@ const SELECT_EVENTS_OF_CUSTOMER: &str = concat!(
     " and sequence > ?2 and (?3 is null or kind in (select value from json_each(?3))) order by sequence limit ?4)",
     " order by sequence limit ?4"
 );
-const SELECT_HISTORY: &str = concat!(
+pub(super) const SELECT_HISTORY: &str = concat!(
     "select ",
     event_columns!(),
     " from customer_events where organization_id = ?1 and customer_id = ?2 and subject is null and version < ?3",

@@ -10,6 +10,8 @@ mod error;
 mod list;
 mod loans;
 mod migrate;
+#[cfg(test)]
+mod plans;
 mod rows;
 mod unit;
 mod writer;

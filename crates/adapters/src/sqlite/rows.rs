@@ -82,12 +82,6 @@ impl<'r> Fields<'r> {
         self.row.try_get(at).map_err(|_| self.corrupt())
     }
 
-    /// The next column, the row's number: errors of the columns after it name the row by it.
-    pub(super) fn key<T, E>(&mut self, parse: impl FnOnce(i64) -> Result<T, E>) -> Result<T, StoreError> {
-        self.id = self.raw()?;
-        parse(self.id).map_err(|_| self.corrupt())
-    }
-
     /// The next column, a number, as what it stands for.
     pub(super) fn number<T, E>(&mut self, parse: impl FnOnce(i64) -> Result<T, E>) -> Result<T, StoreError> {
         let number = self.raw()?;
@@ -133,7 +127,7 @@ fn date(days: i64) -> Result<Date, impl fmt::Debug> {
 /// The customer of a row of [`customer_columns`].
 pub(super) fn customer(row: &SqliteRow) -> Result<Customer, StoreError> {
     let mut fields = Fields::of(row, "customers", customer_columns!());
-    let id = fields.key(CustomerId::parse)?;
+    let id = fields.number(CustomerId::parse)?;
     let organization = fields.number(OrganizationId::parse)?;
     let version = fields.number(Version::parse)?;
     let external_id = fields.optional_text(ExternalId::parse)?;
@@ -178,7 +172,7 @@ pub(super) fn customer(row: &SqliteRow) -> Result<Customer, StoreError> {
 /// The event of a row of [`event_columns`]: of a record where it has a subject, otherwise of a customer.
 pub(super) fn entry(row: &SqliteRow) -> Result<LogEntry, StoreError> {
     let mut fields = Fields::of(row, "customer_events", event_columns!());
-    let sequence = fields.key(Sequence::parse)?;
+    let sequence = fields.number(Sequence::parse)?;
     let subject = fields.raw::<Option<&str>>()?;
     let customer = fields.optional_number(CustomerId::parse)?;
     let version = fields.number(Version::parse)?;

@@ -92,7 +92,7 @@ async fn keep(stage: &Stage, stored: Option<&Loan>, id: i64, owner: &Customer, p
     loan
 }
 
-fn refused<T: std::fmt::Debug>(verdict: Result<T, CommitError>) {
+fn refused<T: std::fmt::Debug>(verdict: &Result<T, CommitError>) {
     assert!(matches!(verdict, Err(CommitError::RecordConflict)), "{verdict:?}");
 }
 
@@ -145,7 +145,7 @@ async fn a_loan_that_is_not_as_expected_refuses_its_unit(stage: Stage) {
         report(None, 9, "l-1", &owner, position(LoanStatus::Active, "3")),
     ];
     for change in changes {
-        refused(stage.commit(with_loans(organization, vec![change])).await);
+        refused(&stage.commit(with_loans(organization, vec![change])).await);
     }
     let selector = [LoanSelector::Id(current.id)];
     assert_eq!(stage.store.loans(organization, &selector).await.unwrap(), [Some(current)]);
@@ -157,10 +157,10 @@ async fn counts_that_are_not_as_expected_refuse_a_loan(stage: Stage) {
     let ada = active_customer(&stage, organization).await;
     let loan = keep(&stage, None, 1, &ada, position(LoanStatus::Active, "1")).await;
     let late = report(None, 2, "l-2", &ada, position(LoanStatus::Rejected, "1"));
-    refused(stage.commit(with_loans(organization, vec![late])).await);
+    refused(&stage.commit(with_loans(organization, vec![late])).await);
     // The customer was read before the loan was there, the loan after: its counts cannot even be reckoned.
     let mixed = report(Some(&loan), 1, "l-1", &ada, position(LoanStatus::Repaid, "1"));
-    refused(stage.commit(with_loans(organization, vec![mixed])).await);
+    refused(&stage.commit(with_loans(organization, vec![mixed])).await);
     assert_eq!(fresh(&stage, &ada).await.loans(), LoanCounts { open: 1, total: 1 });
 }
 
@@ -189,13 +189,13 @@ async fn an_open_loan_needs_a_customer_that_is_still_active(stage: Stage) {
     let before = active_customer(&stage, organization).await;
     let opening = report(None, 1, "l-1", &before, position(LoanStatus::Active, "1"));
     stage.change(before.clone(), close("2026-05-22")).await;
-    refused(stage.commit(with_loans(organization, vec![opening])).await);
+    refused(&stage.commit(with_loans(organization, vec![opening])).await);
     let harmless = report(None, 1, "l-1", &before, position(LoanStatus::Repaid, "1"));
     stage.commit(with_loans(organization, vec![harmless])).await.unwrap();
     let gone = stage.create_named(organization, "Eve").await;
     let late = report(None, 2, "l-2", &gone, position(LoanStatus::Rejected, "1"));
     stage.delete(gone).await;
-    refused(stage.commit(with_loans(organization, vec![late])).await);
+    refused(&stage.commit(with_loans(organization, vec![late])).await);
 }
 
 async fn a_unit_that_deletes_a_customer_cannot_lend_to_it(stage: Stage) {
@@ -203,7 +203,7 @@ async fn a_unit_that_deletes_a_customer_cannot_lend_to_it(stage: Stage) {
     let pending = stage.create_named(organization, "Ada").await;
     let gone = CustomerChange::gone(pending.clone().delete(moment(9)).unwrap());
     let loan = report(None, 1, "l-1", &pending, position(LoanStatus::Rejected, "1"));
-    refused(stage.commit(Unit { loans: vec![loan], ..unit(organization, vec![gone]) }).await);
+    refused(&stage.commit(Unit { loans: vec![loan], ..unit(organization, vec![gone]) }).await);
     assert_eq!(stage.find(organization, pending.id()).await, Some(pending));
 }
 
