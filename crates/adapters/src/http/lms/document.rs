@@ -37,7 +37,14 @@ fn names_one(path: &str) -> bool {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Custodia", description = "The customer system of record for lenders.", version = "1"),
-    components(schemas(schema::Error, schema::CustomerOrder, schema::CustomerStatus, schema::SortOrder)),
+    components(schemas(
+        schema::Error,
+        schema::CustomerOrder,
+        schema::CustomerStatus,
+        schema::LoanOrder,
+        schema::LoanStatus,
+        schema::SortOrder
+    )),
     tags(
         (name = "Customers", description = "Borrower records. Both address prefixes answer the same, byte for byte."),
         (name = "Loans", description = "Positions as the lender's engine reports them. An open one keeps its customer from being closed."),

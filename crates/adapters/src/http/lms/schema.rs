@@ -647,7 +647,11 @@ impl PartialSchema for Decimal {
     }
 }
 
-impl ToSchema for Decimal {}
+impl ToSchema for Decimal {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("lms.Decimal")
+    }
+}
 
 /// A credit score.
 #[derive(Serialize, ToSchema)]

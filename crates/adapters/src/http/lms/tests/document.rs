@@ -45,6 +45,12 @@ fn every_operation_stands_in_the_document_under_both_prefixes() {
         "get /v1/auth/token".into(),
         "get /v1/customers".into(),
         "post /v1/customers".into(),
+        "get /v1/loans".into(),
+        "get /v1/loans/{loan_id}".into(),
+        "get /v1/loans/external/{loan_external_id}".into(),
+        "put /v1/loans/external/{loan_external_id}".into(),
+        "get /v1/credit-scorecard/{externalId}".into(),
+        "put /v1/credit-scores/{externalId}".into(),
     ];
     for prefix in [id, external] {
         expected.extend(["get", "put", "delete"].map(|method| format!("{method} {prefix}")));
