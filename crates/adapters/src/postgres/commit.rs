@@ -2,7 +2,8 @@
 //! column.
 //!
 //! Units of one organization that create customers share a statement, and so do those that change one customer each;
-//! every other unit has a transaction of its own, with one statement for each kind of record in it. A constraint that one unit violates refuses its whole statement:
+//! every other unit has a transaction of its own, with one statement for each kind of record in it. A constraint that one
+//! unit violates refuses its whole statement:
 //! the units that are to blame are then found by asking, and the rest is tried again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,10 +14,12 @@ use custodia_domain::{
     Customer, CustomerChange, CustomerId, ExternalId, Field, OrganizationId, Receipt, ReceiptKey, Sequence, Unit, Value,
 };
 use futures::StreamExt as _;
+use sqlx::Connection as _;
+use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, PgPool, Postgres};
 
 use super::fault::{Failure, Kind, pause};
+use super::pool::{Sessions, settle};
 use super::records;
 use super::statements::{self, Finding, LOCK, Writing};
 
@@ -33,13 +36,13 @@ const SHARED: usize = 500;
 const ATTEMPTS: u32 = 6;
 
 /// Commits each unit by itself; the verdicts are in the units' order.
-pub(super) async fn commit(pool: &PgPool, units: Vec<Unit>) -> Vec<Verdict> {
+pub(super) async fn commit(sessions: &Sessions, units: Vec<Unit>) -> Vec<Verdict> {
     let count = units.len();
     let mut groups: BTreeMap<OrganizationId, Vec<Placed>> = BTreeMap::new();
     for (place, unit) in units.into_iter().enumerate() {
         groups.entry(unit.organization).or_default().push((place, unit));
     }
-    let lanes = groups.into_iter().map(|(organization, units)| commit_group(pool, organization, units));
+    let lanes = groups.into_iter().map(|(organization, units)| commit_group(sessions, organization, units));
     let mut verdicts: Vec<Option<Verdict>> = std::iter::repeat_with(|| None).take(count).collect();
     let mut answered = futures::stream::iter(lanes).buffer_unordered(LANES);
     while let Some(group) = answered.next().await {
@@ -51,9 +54,9 @@ pub(super) async fn commit(pool: &PgPool, units: Vec<Unit>) -> Vec<Verdict> {
 }
 
 /// The units of one organization, wave after wave.
-async fn commit_group(pool: &PgPool, organization: OrganizationId, units: Vec<Placed>) -> Vec<(usize, Verdict)> {
+async fn commit_group(sessions: &Sessions, organization: OrganizationId, units: Vec<Placed>) -> Vec<(usize, Verdict)> {
     let mut answers = Answers { verdicts: Vec::with_capacity(units.len()) };
-    let lane = Lane { pool, organization };
+    let lane = Lane { sessions, organization };
     let mut left = units;
     while !left.is_empty() {
         let wave;
@@ -224,15 +227,11 @@ fn external_ids(change: &CustomerChange) -> impl Iterator<Item = &str> {
 
 /// The statements of one organization, one after the other.
 struct Lane<'a> {
-    pool: &'a PgPool,
+    sessions: &'a Sessions,
     organization: OrganizationId,
 }
 
 impl Lane<'_> {
-    async fn session(&self) -> Result<PoolConnection<Postgres>, Failure> {
-        self.pool.acquire().await.map_err(|error| Failure::from(error).before_commit())
-    }
-
     /// Units that create customers, by one statement.
     async fn create(&self, units: Vec<Placed>, answers: &mut Answers) {
         self.share(units, answers, Shape::Creation).await;
@@ -272,7 +271,9 @@ impl Lane<'_> {
                 }
                 // Something in one unit cannot be stored; apart, the others can.
                 Kind::Fault if units.len() > 1 => break,
-                Kind::Unavailable | Kind::Lost | Kind::Fault => return answers.fail_all(units, &failure),
+                Kind::Unavailable | Kind::Lost | Kind::Silent | Kind::Fault => {
+                    return answers.fail_all(units, &failure);
+                }
             }
         }
         for unit in units {
@@ -293,12 +294,16 @@ impl Lane<'_> {
             }
             places.push(last);
         }
-        let mut session = self.session().await?;
-        let written = match shape {
-            Shape::Creation => writing.create(&mut session).await,
-            Shape::Change | Shape::Receipt | Shape::Other => writing.change(&mut session).await,
-        };
-        let Some(written) = spoil(written, &mut session)? else {
+        let mut session = self.sessions.acquire().await?;
+        let written = self.sessions.patiently(async {
+            match shape {
+                Shape::Creation => writing.create(&mut session).await,
+                Shape::Change | Shape::Receipt | Shape::Other => writing.change(&mut session).await,
+            }
+        });
+        let written = written.await;
+        settle(session, written.as_ref().err());
+        let Some(written) = written? else {
             return Ok(units.iter().map(|(_, unit)| Err(no_organization(unit))).collect());
         };
         let applied: HashSet<i64> = written.applied.iter().copied().collect();
@@ -315,9 +320,12 @@ impl Lane<'_> {
     /// tell, and all are answered.
     async fn sift(&self, units: Vec<Placed>, answers: &mut Answers) -> Option<Vec<Placed>> {
         let findings = async {
-            let mut session = self.session().await?;
+            let mut session = self.sessions.acquire().await?;
             let asked: Vec<&Unit> = units.iter().map(|(_, unit)| unit).collect();
-            spoil(statements::judge(&mut session, self.organization, &asked).await, &mut session)
+            let asking = statements::judge(&mut session, self.organization, &asked);
+            let found = self.sessions.patiently(asking).await;
+            settle(session, found.as_ref().err());
+            found
         };
         let findings = match findings.await {
             Ok(findings) => findings,
@@ -344,8 +352,11 @@ impl Lane<'_> {
         for attempt in 0.. {
             let receipts: Vec<&Receipt> = units.iter().filter_map(|(_, unit)| unit.receipt.as_ref()).collect();
             let kept = async {
-                let mut session = self.session().await?;
-                spoil(statements::keep(&mut session, self.organization, &receipts).await, &mut session)
+                let mut session = self.sessions.acquire().await?;
+                let keeping = statements::keep(&mut session, self.organization, &receipts);
+                let kept = self.sessions.patiently(keeping).await;
+                settle(session, kept.as_ref().err());
+                kept
             };
             let kept = match kept.await {
                 Err(failure) if failure.kind == Kind::Again && attempt < ATTEMPTS => {
@@ -389,9 +400,10 @@ impl Lane<'_> {
 
     /// `None` where something was in the way, and nobody has asked what; nothing is written then.
     async fn try_alone(&self, unit: &Unit, is_judged: bool) -> Result<Option<Verdict>, Failure> {
-        let mut session = self.session().await?;
-        let written = self.write_alone(&mut session, unit, is_judged).await;
-        spoil(written, &mut session)
+        let mut session = self.sessions.acquire().await?;
+        let written = self.sessions.patiently(self.write_alone(&mut session, unit, is_judged)).await;
+        settle(session, written.as_ref().err());
+        written
     }
 
     async fn write_alone(
@@ -498,14 +510,6 @@ async fn write_runs(transaction: &mut sqlx::PgConnection, unit: &Unit) -> Result
         });
     }
     Ok(Ran::Whole(last_sequence))
-}
-
-/// Closes the session of a failure after which it should not be used again.
-fn spoil<T>(result: Result<T, Failure>, session: &mut PoolConnection<Postgres>) -> Result<T, Failure> {
-    if result.as_ref().is_err_and(Failure::spoils_session) {
-        session.close_on_drop();
-    }
-    result
 }
 
 fn no_organization(unit: &Unit) -> CommitError {

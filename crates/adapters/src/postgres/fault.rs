@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Unavailable,
     /// The connection broke. What was in flight may have been applied.
     Lost,
+    /// The server did not answer at all. What was in flight may have been applied.
+    Silent,
     /// A constraint was violated; nothing was applied.
     Violation,
     /// A fault of the program, its schema or its data; nothing was applied.
@@ -72,7 +74,12 @@ impl Failure {
         Self { kind: Kind::Fault, cause: SqlError(text.into()) }
     }
 
-    /// The server did not answer within a deadline.
+    /// The server did not answer.
+    pub(super) fn silent() -> Self {
+        Self { kind: Kind::Silent, cause: SqlError("the server does not answer".into()) }
+    }
+
+    /// The server cannot serve now.
     pub(super) fn unavailable(text: &str) -> Self {
         Self { kind: Kind::Unavailable, cause: SqlError(text.into()) }
     }
@@ -80,20 +87,16 @@ impl Failure {
     /// The same, met where nothing can have been applied: before anything was sent, or within a transaction that
     /// was never told to commit.
     pub(super) fn before_commit(mut self) -> Self {
-        if self.kind == Kind::Lost {
-            self.kind = Kind::Unavailable;
-        }
+        self.kind = match self.kind {
+            Kind::Lost | Kind::Silent => Kind::Unavailable,
+            other => other,
+        };
         self
     }
 
     /// Whether the same may succeed on another session, for work that may be done twice.
     pub(super) const fn may_pass(&self) -> bool {
         matches!(self.kind, Kind::Again | Kind::Lost)
-    }
-
-    /// Whether the session should not be used again.
-    pub(super) const fn spoils_session(&self) -> bool {
-        matches!(self.kind, Kind::Unavailable | Kind::Lost | Kind::Again)
     }
 
     pub(super) fn cause(self) -> Cause {
@@ -104,7 +107,7 @@ impl Failure {
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure.kind {
-            Kind::Again | Kind::Unavailable | Kind::Lost => Self::Unavailable(failure.cause()),
+            Kind::Again | Kind::Unavailable | Kind::Lost | Kind::Silent => Self::Unavailable(failure.cause()),
             Kind::Violation | Kind::Fault => Self::Fault(failure.cause()),
         }
     }
@@ -113,7 +116,7 @@ impl From<Failure> for StoreError {
 impl From<Failure> for CommitError {
     fn from(failure: Failure) -> Self {
         match failure.kind {
-            Kind::Lost => Self::Unknown(failure.cause()),
+            Kind::Lost | Kind::Silent => Self::Unknown(failure.cause()),
             Kind::Again | Kind::Unavailable | Kind::Violation | Kind::Fault => Self::Store(failure.into()),
         }
     }

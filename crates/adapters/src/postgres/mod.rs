@@ -37,8 +37,8 @@ use custodia_domain::{
     Timestamp, Unit, Version,
 };
 use futures::future::BoxFuture;
+use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgConnection, PgPool};
 use tokio_util::task::TaskTracker;
 use tracing::instrument;
 
@@ -47,6 +47,7 @@ pub use pool::{ConnectError, PostgresOptions};
 
 use customers::ReadFailure;
 use fault::{Failure, pause};
+use pool::Sessions;
 
 /// How long [`CustomerStore::check`] waits for an answer.
 const CHECK: Duration = Duration::from_secs(1);
@@ -84,7 +85,7 @@ const IS_WRITABLE: &str = "select not pg_is_in_recovery() and current_setting('d
 /// Keeps everything in a PostgreSQL database.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
-    pool: PgPool,
+    sessions: Sessions,
     connect: PgConnectOptions,
     tasks: TaskTracker,
 }
@@ -98,7 +99,8 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, ConnectError> {
         let connect = pool::parse(url)?;
         pool::probe(&connect, options.acquire_timeout).await?;
-        Ok(Self { pool: pool::pool(connect.clone(), &options), connect, tasks: TaskTracker::new() })
+        let sessions = Sessions::new(pool::pool(connect.clone(), &options), &options);
+        Ok(Self { sessions, connect, tasks: TaskTracker::new() })
     }
 
     /// Brings the schema to the version that this program knows. Safe when several programs do it at once.
@@ -114,14 +116,14 @@ impl PostgresStore {
     /// # Errors
     /// [`MigrateError::Older`] or [`MigrateError::Newer`] where it is not.
     pub async fn verify_schema(&self) -> Result<(), MigrateError> {
-        migrate::verify(&self.pool).await
+        migrate::verify(&self.sessions.pool).await
     }
 
     /// Finishes every call that has begun, and closes the connections. No call may follow.
     pub async fn close(&self) {
         self.tasks.close();
         self.tasks.wait().await;
-        self.pool.close().await;
+        self.sessions.pool.close().await;
     }
 
     /// Runs work to its end in a task of its own.
@@ -136,11 +138,11 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'s> Fn(&'s mut PgConnection, &'s Q) -> BoxFuture<'s, Result<T, ReadFailure>> + Send + Sync + 'static,
     {
-        let pool = self.pool.clone();
+        let sessions = self.sessions.clone();
         let read = self.detached(async move {
             let mut attempt = 0;
             loop {
-                match on_session(&pool, &query, &work).await {
+                match on_session(&sessions, &query, &work).await {
                     Err(ReadFailure::Failed(failure)) if failure.may_pass() && attempt + 1 < READS => {
                         pause(attempt).await;
                         attempt += 1;
@@ -160,27 +162,33 @@ impl PostgresStore {
         E: From<StoreError> + Send + 'static,
         W: for<'s> Fn(&'s mut PgConnection, &'s Q) -> BoxFuture<'s, Result<T, E>> + Send + Sync + 'static,
     {
-        let pool = self.pool.clone();
+        let sessions = self.sessions.clone();
         let written = self.detached(async move {
-            let mut session = pool.acquire().await.map_err(|error| E::from(Failure::from(error).into()))?;
-            work(&mut session, &values).await
+            let mut session = sessions.acquire().await.map_err(StoreError::from)?;
+            match sessions.patiently::<_, Failure>(async { Ok(work(&mut session, &values).await) }).await {
+                Ok(outcome) => outcome,
+                Err(silence) => {
+                    pool::settle(session, Some(&silence));
+                    Err(StoreError::from(silence).into())
+                }
+            }
         });
         written.await.map_err(|failure| E::from(failure.into()))?
     }
 }
 
-/// Reads on a connection of the pool, and closes it where it is not to be used again.
-async fn on_session<Q, T, W>(pool: &PgPool, query: &Q, work: &W) -> Result<T, ReadFailure>
+/// Reads on a session of the pool.
+async fn on_session<Q, T, W>(sessions: &Sessions, query: &Q, work: &W) -> Result<T, ReadFailure>
 where
     W: for<'s> Fn(&'s mut PgConnection, &'s Q) -> BoxFuture<'s, Result<T, ReadFailure>>,
 {
-    let mut session = pool.acquire().await?;
-    let outcome = work(&mut session, query).await;
-    if let Err(ReadFailure::Failed(failure)) = &outcome
-        && failure.spoils_session()
-    {
-        session.close_on_drop();
-    }
+    let mut session = sessions.acquire().await?;
+    let outcome = sessions.patiently(work(&mut session, query)).await;
+    let failure = match &outcome {
+        Err(ReadFailure::Failed(failure)) => Some(failure),
+        Err(ReadFailure::Corrupt { .. }) | Ok(_) => None,
+    };
+    pool::settle(session, failure);
     outcome
 }
 
@@ -199,8 +207,8 @@ impl CustomerStore for PostgresStore {
     #[instrument(name = "store.commit", skip_all, fields(units = units.len()))]
     async fn commit(&self, units: Vec<Unit>) -> Vec<Result<Committed, CommitError>> {
         let count = units.len();
-        let pool = self.pool.clone();
-        let verdicts = self.detached(async move { commit::commit(&pool, units).await }).await;
+        let sessions = self.sessions.clone();
+        let verdicts = self.detached(async move { commit::commit(&sessions, units).await }).await;
         // What a task had done before it panicked, nobody knows.
         verdicts
             .unwrap_or_else(|failure| (0..count).map(|_| Err(CommitError::Unknown(failure.clone().cause()))).collect())

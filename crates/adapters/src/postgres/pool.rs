@@ -4,14 +4,17 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use thiserror::Error;
 
-use super::fault::SqlError;
+use super::fault::{Failure, Kind, SqlError};
 
 /// How long a session may take to prove that it is clean, or alive.
 const PROOF: Duration = Duration::from_secs(2);
+/// How much longer than the server's own limit a client waits for it.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long a connection may have been idle before it has to prove that it is alive. Under load none is.
 const IDLE_TRUST: Duration = Duration::from_secs(1);
 
@@ -137,6 +140,47 @@ pub(super) fn pool(connect: PgConnectOptions, options: &PostgresOptions) -> PgPo
         })
         .after_release(|session, _| Box::pin(is_clean(session)))
         .connect_lazy_with(connect)
+}
+
+/// The pool, and how long a server may keep silent.
+#[derive(Debug, Clone)]
+pub(super) struct Sessions {
+    pub(super) pool: PgPool,
+    patience: Duration,
+}
+
+impl Sessions {
+    pub(super) fn new(pool: PgPool, options: &PostgresOptions) -> Self {
+        Self { pool, patience: options.statement_timeout.saturating_add(GRACE) }
+    }
+
+    /// A session of the pool.
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, Failure> {
+        // Nothing was sent yet that could have been applied.
+        self.pool.acquire().await.map_err(|error| Failure::from(error).before_commit())
+    }
+
+    /// What the work comes to, if the server answers. It cancels a statement that takes too long by itself: one that
+    /// does not even do that has gone silent, and what it was sent may have been applied or not.
+    pub(super) async fn patiently<T, E: From<Failure>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        match tokio::time::timeout(self.patience, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::silent().into()),
+        }
+    }
+}
+
+/// Gives a session back to the pool, or closes it where it is not to be used again.
+pub(super) fn settle(mut session: PoolConnection<Postgres>, failure: Option<&Failure>) {
+    match failure.map(|failure| failure.kind) {
+        // Nobody waits for a farewell from a peer that has gone.
+        Some(Kind::Lost | Kind::Silent) => drop(session.detach()),
+        Some(Kind::Again | Kind::Unavailable) => session.close_on_drop(),
+        Some(Kind::Violation | Kind::Fault) | None => {}
+    }
 }
 
 /// `BEGIN; ROLLBACK` is silent on a clean session and ends a forgotten transaction on another one; its deadline bounds

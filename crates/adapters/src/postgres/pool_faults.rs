@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use custodia_domain::ports::{CommitError, CustomerStore as _, Directory as _};
+use custodia_domain::{Actor, Answer, Audit, Fingerprint, Receipt, ReceiptKey, RequestId, Timestamp, Unit};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
-use super::PostgresOptions;
+use super::pool::Sessions;
+use super::{PostgresOptions, PostgresStore};
 
 fn server() -> PgConnectOptions {
     #[expect(clippy::disallowed_methods, reason = "the tests' server is named by the environment")]
@@ -147,4 +151,67 @@ async fn a_silent_peer_costs_no_connection_as_it_does_without_the_guard() {
     let (without, with) = tokio::join!(acquire_after_silence(unguarded), acquire_after_silence(guarded));
     assert!(!without, "the fault that the guard is for has gone: is the guard still needed?");
     assert!(with);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_falls_silent_under_a_commit_leaves_the_outcome_unknown_and_the_next_one_works() {
+    let direct = server();
+    let (address, silence) = proxy(format!("{}:{}", direct.get_host(), direct.get_port())).await;
+    let through = direct.clone().host(&address.ip().to_string()).port(address.port());
+    let schema = format!("silence_{}", std::process::id());
+    let mut observer = PgConnection::connect_with(&direct).await.unwrap();
+    let create = format!("drop schema if exists {schema} cascade; create schema {schema}");
+    sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut observer).await.unwrap();
+    let options = PostgresOptions {
+        max_connections: 1,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_secs(2),
+        ..PostgresOptions::default()
+    };
+    let connect = through.options([("search_path", schema.as_str())]);
+    let sessions = Sessions::new(super::pool::pool(connect.clone(), &options), &options);
+    let store = PostgresStore { sessions, connect, tasks: TaskTracker::new() };
+    store.migrate().await.unwrap();
+    let at = Timestamp::from_microseconds(0).unwrap();
+    let organization = store.add_organization("Lender", at).await.unwrap();
+    let receipt = |byte| Unit {
+        organization,
+        at,
+        audit: Audit {
+            actor: Actor::new("key:1"),
+            request_id: RequestId::parse("r").unwrap(),
+            idempotency_key: None,
+            reason: None,
+        },
+        customers: Vec::new(),
+        accounts: Vec::new(),
+        companies: Vec::new(),
+        loans: Vec::new(),
+        scores: Vec::new(),
+        receipt: Some(Receipt {
+            key: ReceiptKey([byte; 32]),
+            fingerprint: Fingerprint([byte; 32]),
+            at,
+            answer: Answer { status: 404, headers: Vec::new(), body: Vec::new() },
+        }),
+    };
+    store.commit(vec![receipt(1)]).await.remove(0).unwrap();
+    // The statement is known to be under way: it waits for a lock.
+    let lock = format!("begin; select id from {schema}.organizations for update");
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut observer).await.unwrap();
+    let committing = {
+        let (store, unit) = (store.clone(), receipt(2));
+        tokio::spawn(async move { store.commit(vec![unit]).await.remove(0) })
+    };
+    let waits =
+        "select exists (select 1 from pg_stat_activity a where pg_backend_pid() = any(pg_blocking_pids(a.pid)))";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut observer).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    silence.send_replace(1);
+    let verdict = committing.await.unwrap();
+    sqlx::raw_sql("rollback").execute(&mut observer).await.unwrap();
+    assert!(matches!(verdict, Err(CommitError::Unknown(_))), "{verdict:?}");
+    store.commit(vec![receipt(3)]).await.remove(0).unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("drop schema {schema} cascade"))).execute(&mut observer).await.unwrap();
 }
