@@ -58,6 +58,11 @@ impl Activity {
         self.busy.store(true, Ordering::Release);
         Busy(self.clone())
     }
+
+    /// Whether the last request's body has not been read to its end.
+    pub(super) fn is_body_open(&self) -> bool {
+        self.body_open.load(Ordering::Relaxed)
+    }
 }
 
 /// A request that is being handled.
@@ -293,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     /// Whether the client may still be sending what nobody will read: closing at once would reset the connection under the
     /// answer.
     fn must_linger(&self) -> bool {
-        self.activity.body_open.load(Ordering::Relaxed) || self.awaited == Awaited::Rest
+        self.activity.is_body_open() || self.awaited == Awaited::Rest
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

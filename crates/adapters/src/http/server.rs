@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -213,10 +214,15 @@ async fn respond(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let has_body = !request.body().is_end_stream();
     let busy = activity.begin(has_body);
+    let read = activity.clone();
     let mut request =
-        request.map(|inner| if has_body { Body::new(RequestBody { inner, activity }) } else { Body::empty() });
+        request.map(|inner| if has_body { Body::new(RequestBody { inner, activity: read }) } else { Body::empty() });
     request.extensions_mut().insert(Peer(peer));
-    let response = router.call(request).await?;
+    let mut response = router.call(request).await?;
+    if activity.is_body_open() {
+        // The connection ends with this answer: a client that is not told sends its next request into the end.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|inner| ResponseBody::new(inner, busy)))
 }
 
@@ -481,6 +487,8 @@ mod tests {
             reader.read_to_end(&mut answer).await.unwrap();
             let expected: &[u8] = if path == "/v1/read" { b"HTTP/1.1 413 " } else { b"HTTP/1.1 200 " };
             assert!(answer.starts_with(expected), "{path}");
+            let told = String::from_utf8_lossy(&answer).to_ascii_lowercase().contains("\r\nconnection: close\r\n");
+            assert!(told, "{path}: a client must not send its next request into a connection that ends");
             sending.await.unwrap().unwrap();
         }
     }
