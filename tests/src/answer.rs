@@ -50,4 +50,35 @@ impl Answer {
         assert_eq!(self.status, status, "the answer was: {}", self.text);
         self
     }
+
+    /// Each problem of a validation error of the lms dialect, as `field: error`, in its order.
+    ///
+    /// # Panics
+    /// The body has not exactly the two members of an error, or its message is no list of problems.
+    #[must_use]
+    #[track_caller]
+    pub fn problems(&self) -> Vec<String> {
+        let members: Vec<&str> = self.json.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(members, ["code", "message"], "the answer was: {}", self.text);
+        assert_eq!(self.json["code"], "invalid_argument");
+        let message = self.json["message"].as_str().expect("a message is text");
+        let entries: Vec<Value> = serde_json::from_str(message).expect("the message is itself a JSON array");
+        let text = |entry: &Value, member: &str| entry[member].as_str().expect("an entry's members are text").to_owned();
+        assert!(!entries.is_empty(), "a refusal names what is wrong");
+        assert!(entries.iter().all(|entry| entry.as_object().is_some_and(|members| members.len() == 2)), "{message}");
+        entries.iter().map(|entry| format!("{}: {}", text(entry, "field"), text(entry, "error"))).collect()
+    }
+
+    /// The code of an lms error that is no validation error.
+    ///
+    /// # Panics
+    /// It has another status, or the body has not exactly the two members of an error.
+    #[must_use]
+    #[track_caller]
+    pub fn code(&self, status: u16) -> &str {
+        assert_eq!(self.status, status, "the answer was: {}", self.text);
+        let members = self.json.as_object().map_or(0, serde_json::Map::len);
+        assert!(members == 2 && self.json["message"].is_string(), "the answer was: {}", self.text);
+        self.json["code"].as_str().expect("a code is text")
+    }
 }

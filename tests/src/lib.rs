@@ -6,12 +6,15 @@
 pub mod answer;
 pub mod architecture;
 pub mod binary;
+pub mod calendar;
 pub mod postgres;
 pub mod raw;
 pub mod server;
 pub mod tour;
 
 pub use answer::Answer;
+pub use calendar::day;
+pub use raw::encoded;
 pub use server::{Backend, Credentials, Options, Server};
 
 /// Expands each test into `sqlite::name` and `postgres::name`, so that no database is left out of a run.
@@ -30,7 +33,9 @@ pub use server::{Backend, Credentials, Options, Server};
 #[macro_export]
 macro_rules! both {
     ($($(#[$attribute:meta])* async fn $name:ident($($argument:ident)+ : $kind:ident) $body:block)+) => {
-        $($(#[$attribute])* async fn $name($($argument)+: $crate::$kind) $body)+
+        $($(#[$attribute])*
+        #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+        async fn $name($($argument)+: $crate::$kind) $body)+
 
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

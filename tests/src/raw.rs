@@ -127,6 +127,21 @@ impl RawConnection {
     }
 }
 
+/// A text as one segment of a path or one value of a query: every byte but letters, digits and `-_~` is encoded.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
+        }
+    }
+    out
+}
+
 /// Status and header fields of an answer without its empty line.
 fn parse_head(head: &[u8]) -> anyhow::Result<(u16, HeaderMap)> {
     let head = std::str::from_utf8(head).context("the header is not ASCII")?;

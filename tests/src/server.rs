@@ -212,6 +212,14 @@ impl Server {
         self.send(Method::DELETE, path, None).await
     }
 
+    /// How many customers the first organization has: the total of the unfiltered list.
+    ///
+    /// # Panics
+    /// The list is not answered.
+    pub async fn total(&self) -> u64 {
+        self.get("/v1/customers?rows=1").await.expect(200).json["total"].as_u64().expect("a total is a number")
+    }
+
     /// A publisher session token with the scope `api:institution`.
     ///
     /// # Panics
