@@ -63,7 +63,8 @@ impl Answer {
         assert_eq!(self.json["code"], "invalid_argument");
         let message = self.json["message"].as_str().expect("a message is text");
         let entries: Vec<Value> = serde_json::from_str(message).expect("the message is itself a JSON array");
-        let text = |entry: &Value, member: &str| entry[member].as_str().expect("an entry's members are text").to_owned();
+        let text =
+            |entry: &Value, member: &str| entry[member].as_str().expect("an entry's members are text").to_owned();
         assert!(!entries.is_empty(), "a refusal names what is wrong");
         assert!(entries.iter().all(|entry| entry.as_object().is_some_and(|members| members.len() == 2)), "{message}");
         entries.iter().map(|entry| format!("{}: {}", text(entry, "field"), text(entry, "error"))).collect()

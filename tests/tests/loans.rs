@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 /// The loan's labels that keep a customer from being closed.
 const OPEN: [&str; 4] = ["Submitted and pending approval", "Approved", "Active", "Overpaid"];
 /// Those that do not.
-const ENDED: [&str; 4] =
-    ["Withdrawn by applicant", "Rejected", "Closed (obligations met)", "Closed (written off)"];
+const ENDED: [&str; 4] = ["Withdrawn by applicant", "Rejected", "Closed (obligations met)", "Closed (written off)"];
 
 async fn partner(server: &Server, external_id: &str) -> Value {
     server.post("/v1/customers", json!({"externalId": external_id})).await.expect(200).json
