@@ -1,6 +1,8 @@
 //! Many callers at once: one effect for one key, one owner for one external id, no lost update, and nothing lost to those
 //! who hang up.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

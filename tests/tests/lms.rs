@@ -1,6 +1,8 @@
 //! The customers of the loan-management API as a client of the running binary sees them: every row of its contract, and
 //! its public examples as they are printed.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::process::Command;
 
 use custodia_tests::{Answer, Server, both, day, encoded};

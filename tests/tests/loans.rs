@@ -1,6 +1,8 @@
 //! Loan positions, scorecards and credit scores as a client sees them, and the one rule that they are kept for: no open loan
 //! on a closed customer, however the two requests meet.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use custodia_tests::{Answer, Server, both, encoded};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,6 +1,8 @@
 //! What no client should send, to every path of every dialect: the answer is the dialect's refusal, never a fault of ours,
 //! and nothing is written.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 
 use custodia_tests::{Answer, Server, both};
