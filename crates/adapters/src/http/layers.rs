@@ -130,6 +130,10 @@ impl HttpLimits {
         if target > self.max_uri {
             return Some(Fault::UriTooLong);
         }
+        // The router takes an empty segment for a parameter, except at the end of a path: no route has one anywhere.
+        if request.uri().path().contains("//") {
+            return Some(Fault::NotFound);
+        }
         let line = request.method().as_str().len() + target + " HTTP/1.1 \r\n\r\n".len();
         let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
         (line + headers.sum::<usize>() > self.max_header_block).then_some(Fault::HeadersTooLarge)
