@@ -46,7 +46,7 @@ both! {
         let refused = server.request(Method::GET, "/v1/customers").bearer_auth("not.a.token");
         let _ = Answer::to(refused).await.unwrap().expect(401);
         let keyed = server.request(Method::GET, "/external/v1/customers").header("x-api-key", server.api_key());
-        let _ = Answer::to(keyed).await.unwrap();
+        let _ = Answer::to(keyed).await.unwrap().expect(200);
         let written = server.written();
         let secrets = [server.token(), server.api_key(), "not.a.token", "Quillfeather", "zq@example.com", "711222333"];
         for secret in secrets {
