@@ -18,6 +18,9 @@ pub const CARDS_LIMIT: usize = 200;
 /// The most accounts a customer may hold.
 pub const ACCOUNTS_LIMIT: usize = 200;
 
+/// The most holders an account may have.
+pub const HOLDERS_LIMIT: usize = 200;
+
 labels!(
     /// Where an account stands.
     AccountStatus {
@@ -204,12 +207,27 @@ pub enum AccountRule {
     /// Closed before it was opened.
     #[error("must not be before it was opened")]
     ClosedBeforeOpened,
+    /// The customer under which the account was sent is not among its holders.
+    #[error("must name the customer")]
+    CustomerNotHolder,
+    /// More holders than an account may have.
+    #[error("an account has at most 200 holders")]
+    TooManyHolders,
     /// A card of somebody who does not hold the account.
     #[error("must be one of the account's sourceCustomerIds")]
     CardOfStranger,
     /// More cards than an account may have.
     #[error("an account has at most 200 cards")]
     TooManyCards,
+}
+
+/// A rule that does not hold, and of which card of the account; of the account itself where there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenRule {
+    /// The card.
+    pub card: Option<CardKey>,
+    /// The rule.
+    pub rule: AccountRule,
 }
 
 /// The closing rule that accounts and cards share.
@@ -236,8 +254,9 @@ impl AccountDetails {
     #[must_use]
     pub fn broken_rules(&self) -> Vec<AccountRule> {
         let primary = (!self.holders.contains(&self.primary)).then_some(AccountRule::PrimaryNotHolder);
+        let many = (self.holders.len() > HOLDERS_LIMIT).then_some(AccountRule::TooManyHolders);
         let closing = closing_rule(self.status == AccountStatus::Closed, self.opened, self.closed);
-        primary.into_iter().chain(closing).collect()
+        primary.into_iter().chain(many).chain(closing).collect()
     }
 }
 
@@ -292,14 +311,14 @@ impl Account {
         cards: BTreeMap<CardKey, Card>,
     ) -> Result<Self, AccountRule> {
         let account = Self { organization, id, version, details, cards };
-        account.check().into_iter().next().map_or(Ok(account), Err)
+        account.check().into_iter().next().map_or(Ok(account), |broken| Err(broken.rule))
     }
 
     /// The change from what is stored (nothing, for a new account) to those values and cards: cards named are put,
     /// the others stay.
     ///
     /// # Errors
-    /// Every [`AccountRule`] that the result breaks.
+    /// Every rule that the result breaks.
     pub fn put(
         stored: Option<&Self>,
         organization: OrganizationId,
@@ -307,7 +326,7 @@ impl Account {
         details: AccountDetails,
         cards: impl IntoIterator<Item = (CardKey, Card)>,
         moment: Moment,
-    ) -> Result<Outcome<AccountChange>, Vec<AccountRule>> {
+    ) -> Result<Outcome<AccountChange>, Vec<BrokenRule>> {
         let mut all = stored.map(|account| account.cards.clone()).unwrap_or_default();
         all.extend(cards);
         let version = stored.map_or(Version::FIRST, |account| account.version.next());
@@ -323,16 +342,15 @@ impl Account {
         Ok(Outcome::Applied(AccountChange { expects: stored.map(|account| account.version), after, events }))
     }
 
-    fn check(&self) -> Vec<AccountRule> {
-        let mut broken = self.details.broken_rules();
-        if self.cards.keys().any(|key| !self.details.holders.contains(&key.holder)) {
-            broken.push(AccountRule::CardOfStranger);
-        }
-        if self.cards.len() > CARDS_LIMIT {
-            broken.push(AccountRule::TooManyCards);
-        }
-        broken.extend(self.cards.values().filter_map(Card::broken_rule));
-        broken
+    fn check(&self) -> Vec<BrokenRule> {
+        let many = (self.cards.len() > CARDS_LIMIT).then_some(AccountRule::TooManyCards);
+        let own = self.details.broken_rules().into_iter().chain(many).map(|rule| BrokenRule { card: None, rule });
+        let of_cards = self.cards.iter().flat_map(|(key, card)| {
+            let stranger = (!self.details.holders.contains(&key.holder)).then_some(AccountRule::CardOfStranger);
+            let rules = stranger.into_iter().chain(card.broken_rule());
+            rules.map(|rule| BrokenRule { card: Some(key.clone()), rule })
+        });
+        own.chain(of_cards).collect()
     }
 
     fn events_since(&self, before: Option<&Self>, moment: Moment) -> Vec<RecordEvent> {
@@ -454,4 +472,143 @@ pub fn is_card_number(text: &str) -> bool {
         })
         .sum();
     sum.is_multiple_of(10)
+}
+
+/// Whether an identifier is the whole number of that very card: a card number that begins with its issuer and ends with
+/// its last digits. Identifiers of digits alone are common, and one in ten passes the Luhn check by chance.
+#[must_use]
+pub fn is_number_of(identifier: &str, iin: &Iin, last4: &Last4) -> bool {
+    is_card_number(identifier) && identifier.starts_with(iin.as_str()) && identifier.ends_with(last4.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Date;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    fn id(text: &str) -> ExternalId {
+        ExternalId::parse(text).unwrap()
+    }
+
+    fn moment() -> Moment {
+        let at = at("2026-05-22T09:30:00Z");
+        Moment { at, today: Date::parse("2026-05-22").unwrap() }
+    }
+
+    fn details() -> AccountDetails {
+        AccountDetails {
+            holders: BTreeSet::from([id("ada"), id("bob")]),
+            primary: id("ada"),
+            status: AccountStatus::Open,
+            kind: AccountKind::DemandDeposit,
+            portfolio: id("rewards"),
+            opened: at("2018-05-12T20:30:00Z"),
+            closed: None,
+        }
+    }
+
+    fn card(holder: &str, last4: &str) -> (CardKey, Card) {
+        let card = Card {
+            iin: Iin::parse("123456").unwrap(),
+            kind: CardKind::Credit,
+            status: CardStatus::Open,
+            network: Network::parse(3).unwrap(),
+            opened: at("2023-01-01T08:00:00Z"),
+            closed: None,
+        };
+        (CardKey { holder: id(holder), last4: Last4::parse(last4).unwrap() }, card)
+    }
+
+    fn put(
+        stored: Option<&Account>,
+        details: AccountDetails,
+        cards: Vec<(CardKey, Card)>,
+    ) -> Result<Outcome<AccountChange>, Vec<BrokenRule>> {
+        Account::put(stored, OrganizationId::FIRST, id("acc"), details, cards, moment())
+    }
+
+    fn stored(details: AccountDetails, cards: Vec<(CardKey, Card)>) -> Account {
+        put(None, details, cards).unwrap().applied().unwrap().after().clone()
+    }
+
+    fn rules(result: Result<Outcome<AccountChange>, Vec<BrokenRule>>) -> Vec<(Option<String>, AccountRule)> {
+        let name = |card: Option<CardKey>| card.map(|key| key.last4.as_str().to_owned());
+        result.unwrap_err().into_iter().map(|broken| (name(broken.card), broken.rule)).collect()
+    }
+
+    #[test]
+    fn every_broken_rule_is_told_with_its_card() {
+        let mut wrong = details();
+        wrong.primary = id("eve");
+        wrong.status = AccountStatus::Closed;
+        let mut closed = card("ada", "1111");
+        closed.1.closed = Some(at("2024-01-01T00:00:00Z"));
+        let mut early = card("ada", "2222");
+        early.1.status = CardStatus::Closed;
+        early.1.closed = Some(at("2022-01-01T00:00:00Z"));
+        assert_eq!(
+            rules(put(None, wrong, vec![closed, early, card("eve", "3333")])),
+            [
+                (None, AccountRule::PrimaryNotHolder),
+                (None, AccountRule::ClosedWithoutDate),
+                (Some("1111".to_owned()), AccountRule::DateWithoutClosed),
+                (Some("2222".to_owned()), AccountRule::ClosedBeforeOpened),
+                (Some("3333".to_owned()), AccountRule::CardOfStranger),
+            ]
+        );
+    }
+
+    #[test]
+    fn cards_that_are_not_named_stay_and_the_same_values_change_nothing() {
+        let account = stored(details(), vec![card("ada", "1111"), card("bob", "1111")]);
+        assert_eq!(account.version(), Version::FIRST);
+        assert_eq!(put(Some(&account), details(), vec![card("bob", "1111")]).unwrap(), Outcome::Unchanged);
+        let change = put(Some(&account), details(), vec![card("ada", "2222")]).unwrap().applied().unwrap();
+        assert_eq!((change.after().cards().len(), change.after().version().get()), (3, 2));
+        assert_eq!(change.expects(), Some(Version::FIRST));
+        let kinds: Vec<_> = change.events().iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [RecordKind::CardCreated]);
+    }
+
+    #[test]
+    fn a_holder_with_cards_cannot_be_left_out() {
+        let account = stored(details(), vec![card("bob", "1111")]);
+        let mut alone = details();
+        alone.holders = BTreeSet::from([id("ada")]);
+        assert_eq!(rules(put(Some(&account), alone, vec![])), [(Some("1111".to_owned()), AccountRule::CardOfStranger)]);
+    }
+
+    #[test]
+    fn an_account_has_at_most_200_cards_and_200_holders() {
+        let cards = |count: usize| (0..count).map(|n| card("ada", &format!("{n:04}"))).collect::<Vec<_>>();
+        let full = stored(details(), cards(CARDS_LIMIT));
+        assert_eq!(rules(put(Some(&full), details(), vec![card("ada", "9999")])), [(None, AccountRule::TooManyCards)]);
+        assert_eq!(put(Some(&full), details(), cards(CARDS_LIMIT)).unwrap(), Outcome::Unchanged);
+        let mut crowd = details();
+        crowd.holders.extend((0..HOLDERS_LIMIT).map(|n| id(&format!("h{n}"))));
+        assert_eq!(rules(put(None, crowd, vec![])), [(None, AccountRule::TooManyHolders)]);
+    }
+
+    #[test]
+    fn a_card_number_has_12_to_19_digits_and_passes_the_luhn_check() {
+        for number in ["4111111111111111", "378282246310005", "6304000000000000", "000000000000", "6011000990139424000"] {
+            let luhn = number != "6011000990139424000";
+            assert_eq!(is_card_number(number), luhn, "{number}");
+        }
+        for text in ["4111111111111112", "4111 1111 1111 1111", "18", "41111111111", "00000000000000000000", "", "４１１１１１１１１１１１"] {
+            assert!(!is_card_number(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_is_a_cards_number_only_with_its_issuer_and_last_digits() {
+        let (iin, last4) = (Iin::parse("411111").unwrap(), Last4::parse("1111").unwrap());
+        assert!(is_number_of("4111111111111111", &iin, &last4));
+        assert!(!is_number_of("4111111111111111", &Iin::parse("123456").unwrap(), &last4));
+        assert!(!is_number_of("4111111111111111", &iin, &Last4::parse("2345").unwrap()));
+    }
 }

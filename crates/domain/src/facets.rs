@@ -290,7 +290,8 @@ impl Enrolment {
     #[must_use]
     pub fn problems(&self, today: Date) -> Vec<Invalid> {
         let early = self.ends.is_some_and(|ends| ends < self.starts);
-        let late = self.customer_since.date_utc() > today;
+        // Some zone is a day behind UTC: the instant itself is compared by the use cases, which know it.
+        let late = self.customer_since.date_utc().days_since_epoch() > today.days_since_epoch().saturating_add(1);
         let problems = [
             (late, Invalid { field: Field::CustomerSince, rule: Rule::InFuture }),
             (early, Invalid { field: Field::EnrolmentEnd, rule: Rule::BeforeEnrolment }),

@@ -154,8 +154,10 @@ pub struct ItemProblem {
 pub enum ItemProblemKind {
     /// A rule about a customer.
     Customer(Invalid),
-    /// A rule about an account or its cards.
+    /// A rule about an account.
     Account(AccountRule),
+    /// A rule about the card that the path ends with.
+    Card(AccountRule),
     /// A member that a new record needs, by its wire name.
     Required(&'static str),
     /// The customer would hold more accounts than one may.
@@ -167,6 +169,8 @@ pub enum ItemProblemKind {
 pub struct ItemRefusal {
     /// Which item, from 0.
     pub item: usize,
+    /// Which of the item's accounts, from 0; empty for the item itself.
+    pub path: Vec<usize>,
     /// The external id of the customer or account that it is about.
     pub id: ExternalId,
     /// Whether it is about an account rather than a customer.
@@ -265,6 +269,9 @@ struct Plan<T> {
 trait Operation: Sync {
     /// What its answer shows.
     type Shown;
+
+    /// Whether an external id that another request took meanwhile is met by planning anew instead of by a refusal.
+    const MEETS_TAKEN_IDS: bool = false;
 
     fn plan(
         &self,
@@ -470,6 +477,7 @@ impl Registry {
                 Err(CommitError::ReceiptTaken | CommitError::VersionConflict(_) | CommitError::RecordConflict) => {
                     continue;
                 }
+                Err(CommitError::ExternalIdTaken(_)) if O::MEETS_TAKEN_IDS => continue,
                 Err(CommitError::ExternalIdTaken(_)) => OperationError::ExternalIdTaken,
                 Err(CommitError::UnknownOffice(_)) => {
                     OperationError::Invalid(vec![Invalid { field: Field::Office, rule: Rule::Unknown }])

@@ -8,14 +8,14 @@ use super::{
     apply,
 };
 use crate::account::{
-    ACCOUNTS_LIMIT, Account, AccountDetails, AccountId, AccountKind, AccountStatus, Card, CardKey, CardKind,
-    CardStatus, Iin, Last4, Network,
+    ACCOUNTS_LIMIT, Account, AccountChange, AccountDetails, AccountId, AccountKind, AccountRule, AccountStatus,
+    BrokenRule, Card, CardKey, CardKind, CardStatus, Iin, Last4, Network,
 };
 use crate::facets::Enrolment;
 use crate::ports::{CustomerKey, Portfolio, Selector, StoreError};
 use crate::{
-    Answer, Customer, CustomerChange, CustomerPatch, ExternalId, Moment, Name, NewCustomer, OrganizationId, Patch,
-    Timestamp, Transition,
+    Answer, Customer, CustomerChange, CustomerPatch, ExternalId, Field, Invalid, Moment, Name, NewCustomer, OfficeId,
+    OrganizationId, Patch, Rule, Timestamp, Transition,
 };
 
 /// A card as a batch names it: what is left out stays as it is stored.
@@ -53,17 +53,17 @@ impl CardDraft {
         let status = self.status.or_else(|| stored.map(|card| card.status));
         let network = self.network.or_else(|| stored.map(|card| card.network));
         let opened = self.opened.or_else(|| stored.map(|card| card.opened));
-        let card = (|| {
-            Some(Card {
-                iin: needed(iin, "iin", &mut missing)?,
-                kind: needed(kind, "cardType", &mut missing)?,
-                status: needed(status, "status", &mut missing)?,
-                network: needed(network, "networkIdentifier", &mut missing)?,
-                opened: needed(opened, "openDate", &mut missing)?,
-                closed,
-            })
-        })();
-        card.ok_or(missing)
+        let iin = needed(iin, "iin", &mut missing);
+        let kind = needed(kind, "cardType", &mut missing);
+        let status = needed(status, "status", &mut missing);
+        let network = needed(network, "networkIdentifier", &mut missing);
+        let opened = needed(opened, "openDate", &mut missing);
+        match (iin, kind, status, network, opened) {
+            (Some(iin), Some(kind), Some(status), Some(network), Some(opened)) => {
+                Ok(Card { iin, kind, status, network, opened, closed })
+            }
+            _ => Err(missing),
+        }
     }
 }
 
@@ -192,14 +192,30 @@ pub struct EnrolledView {
     pub portfolios: Vec<Portfolio>,
 }
 
+/// Where a batch names an account.
+struct Touch {
+    item: usize,
+    path: Vec<usize>,
+    cards: Vec<CardKey>,
+}
+
 /// The accounts that a batch touches, as stored and as the batch leaves them.
 struct Workspace {
     stored: BTreeMap<AccountId, Account>,
     working: BTreeMap<AccountId, (AccountDetails, BTreeMap<CardKey, Card>)>,
-    /// The first item that touched an account: where its problems are reported.
-    touched: BTreeMap<AccountId, (usize, Vec<usize>)>,
+    /// Where the batch names each account, in its order: there its problems are reported.
+    touched: BTreeMap<AccountId, Vec<Touch>>,
     problems: Vec<ItemProblem>,
     conflicts: Vec<ItemRefusal>,
+}
+
+/// How an account of a batch is put.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    /// The customer under which it is sent: one of its holders.
+    holder: Option<&'a ExternalId>,
+    /// Whether an account or card that is there must have the same content.
+    only_new: bool,
 }
 
 impl Workspace {
@@ -218,39 +234,52 @@ impl Workspace {
         Ok(Self { stored, working, touched: BTreeMap::new(), problems: Vec::new(), conflicts: Vec::new() })
     }
 
-    /// Puts one account of the batch. With `only_new`, an account or card that is there must have the same content.
-    fn put(&mut self, item: usize, path: &[usize], put: &AccountPut, only_new: bool) {
+    /// Puts one account of the batch.
+    fn put(&mut self, item: usize, path: &[usize], put: &AccountPut, terms: Terms<'_>) {
         let id = &put.account.id;
-        self.touched.entry(id.clone()).or_insert_with(|| (item, path.to_vec()));
+        let keys = put.cards.iter().map(|draft| draft.key.clone()).collect();
+        self.touched.entry(id.clone()).or_default().push(Touch { item, path: path.to_vec(), cards: keys });
         let present = self.working.get(id);
-        let details = match put.account.complete(present.map(|(details, _)| details)) {
-            Ok(details) => details,
-            Err(missing) => return self.require(item, path, missing),
-        };
+        let mut missing = Vec::new();
+        let details = put.account.complete(present.map(|(details, _)| details)).map_err(|names| {
+            missing.push((path.to_vec(), names));
+        });
         let mut cards = present.map(|(_, cards)| cards.clone()).unwrap_or_default();
-        let mut conflict = only_new && present.is_some_and(|(before, _)| *before != details);
-        let mut incomplete = Vec::new();
+        let before = present.map(|(details, _)| details);
+        let mut conflict = terms.only_new && details.as_ref().is_ok_and(|after| before.is_some_and(|it| it != after));
         for (place, draft) in put.cards.iter().enumerate() {
             match draft.complete(cards.get(&draft.key)) {
                 Ok(card) => {
-                    conflict |= only_new && cards.get(&draft.key).is_some_and(|before| *before != card);
+                    conflict |= terms.only_new && cards.get(&draft.key).is_some_and(|before| *before != card);
                     cards.insert(draft.key.clone(), card);
                 }
-                Err(missing) => incomplete.push((place, missing)),
+                Err(names) => missing.push(([path, &[place]].concat(), names)),
             }
         }
-        for (place, missing) in incomplete {
-            self.require(item, &[path, &[place]].concat(), missing);
+        for (path, names) in missing {
+            let problem = |name| ItemProblem { item, path: path.clone(), kind: ItemProblemKind::Required(name) };
+            self.problems.extend(names.into_iter().map(problem));
+        }
+        let Ok(details) = details else { return };
+        if terms.holder.is_some_and(|holder| !details.holders.contains(holder)) {
+            let kind = ItemProblemKind::Account(AccountRule::CustomerNotHolder);
+            self.problems.push(ItemProblem { item, path: path.to_vec(), kind });
         }
         if conflict {
-            self.conflicts.push(ItemRefusal { item, id: id.clone(), account: true });
+            self.conflicts.push(ItemRefusal { item, path: path.to_vec(), id: id.clone(), account: true });
         }
         self.working.insert(id.clone(), (details, cards));
     }
 
-    fn require(&mut self, item: usize, path: &[usize], missing: Vec<&'static str>) {
-        let problem = |name| ItemProblem { item, path: path.to_vec(), kind: ItemProblemKind::Required(name) };
-        self.problems.extend(missing.into_iter().map(problem));
+    /// Where an account's problem is reported: at that card of it, where the batch names the card.
+    fn place(&self, id: &AccountId, card: Option<&CardKey>) -> (usize, Vec<usize>, bool) {
+        let touches = self.touched.get(id).map_or(&[][..], Vec::as_slice);
+        let named = touches.iter().find_map(|touch| {
+            let at = touch.cards.iter().position(|key| Some(key) == card)?;
+            Some((touch.item, [&touch.path[..], &[at]].concat(), true))
+        });
+        let first = || touches.first().map(|touch| (touch.item, touch.path.clone(), false));
+        named.or_else(first).unwrap_or_default()
     }
 
     /// Checks that nobody would hold more accounts than one may.
@@ -271,8 +300,11 @@ impl Workspace {
         let held = registry.ports.accounts.held_by(organization, &holders).await?;
         for (holder, held) in holders.iter().zip(held) {
             let more = &gained[holder];
-            if held.len() + more.len() > ACCOUNTS_LIMIT {
-                let (item, path) = self.touched.get(&more[0]).cloned().unwrap_or_default();
+            let stays = |account: &&Account| {
+                self.working.get(account.id()).is_none_or(|(details, _)| details.holders.contains(holder))
+            };
+            if held.iter().filter(stays).count() + more.len() > ACCOUNTS_LIMIT {
+                let (item, path, _) = self.place(&more[0], None);
                 self.problems.push(ItemProblem { item, path, kind: ItemProblemKind::TooManyAccounts });
             }
         }
@@ -280,20 +312,20 @@ impl Workspace {
     }
 
     /// The changes, unless something stands against them.
-    fn changes(
-        mut self,
-        organization: OrganizationId,
-        moment: Moment,
-    ) -> Result<Vec<crate::account::AccountChange>, OperationError> {
+    fn changes(mut self, organization: OrganizationId, moment: Moment) -> Result<Vec<AccountChange>, OperationError> {
         let mut changes = Vec::new();
-        for (id, (details, cards)) in self.working {
+        for (id, (details, cards)) in std::mem::take(&mut self.working) {
             let stored = self.stored.get(&id);
             match Account::put(stored, organization, id.clone(), details, cards, moment) {
                 Ok(outcome) => changes.extend(outcome.applied()),
-                Err(rules) => {
-                    let (item, path) = self.touched.get(&id).cloned().unwrap_or_default();
-                    let problem = |rule| ItemProblem { item, path: path.clone(), kind: ItemProblemKind::Account(rule) };
-                    self.problems.extend(rules.into_iter().map(problem));
+                Err(broken) => {
+                    let problems = broken.into_iter().map(|BrokenRule { card, rule }| {
+                        let (item, path, at_card) = self.place(&id, card.as_ref());
+                        let kind = if at_card { ItemProblemKind::Card(rule) } else { ItemProblemKind::Account(rule) };
+                        ItemProblem { item, path, kind }
+                    });
+                    let problems: Vec<_> = problems.collect();
+                    self.problems.extend(problems);
                 }
             }
         }
@@ -304,6 +336,39 @@ impl Workspace {
             return Err(OperationError::RefusedItems { absent: false, items: self.conflicts });
         }
         Ok(changes)
+    }
+}
+
+/// The accounts and cards that a batch names, whoever sends them.
+struct Carried(BTreeMap<AccountId, BTreeSet<CardKey>>);
+
+impl Carried {
+    fn by(items: &[ProgrammeItem]) -> Self {
+        let mut all: BTreeMap<AccountId, BTreeSet<CardKey>> = BTreeMap::new();
+        for put in items.iter().flat_map(|item| &item.accounts) {
+            all.entry(put.account.id.clone()).or_default().extend(put.cards.iter().map(|draft| draft.key.clone()));
+        }
+        Self(all)
+    }
+
+    /// Whether a customer that exists has the content that an item gives it: nothing that the item carries differs from
+    /// what is stored, and the batch leaves out none of its cards, nor an account of which it is the primary holder. What
+    /// other holders have added to a joint account since is no part of its content.
+    fn is_content_of(&self, item: &ProgrammeItem, customer: &Customer, held: &[Account]) -> bool {
+        let same = item.accounts.iter().all(|put| {
+            let Some(account) = held.iter().find(|account| *account.id() == put.account.id) else { return false };
+            let same_card = |draft: &CardDraft| {
+                let card = account.cards().get(&draft.key);
+                card.is_some() && draft.complete(card).ok().as_ref() == card
+            };
+            put.account.complete(Some(account.details())).as_ref() == Ok(account.details())
+                && put.cards.iter().all(same_card)
+        });
+        let whole = held.iter().all(|account| match self.0.get(account.id()) {
+            Some(cards) => account.cards().keys().all(|key| key.holder != item.customer || cards.contains(key)),
+            None => account.details().primary != item.customer,
+        });
+        customer.enrolment() == Some(&item.enrolment) && same && whole
     }
 }
 
@@ -332,6 +397,9 @@ struct Batch<'a>(&'a Programme);
 impl Operation for Batch<'_> {
     type Shown = ();
 
+    // Two requests that create the same batch at once: the later one finds what it asks for.
+    const MEETS_TAKEN_IDS: bool = true;
+
     async fn plan(&self, registry: &Registry, caller: &Caller, moment: Moment) -> Result<Plan<()>, OperationError> {
         let organization = caller.organization;
         let names = self.0.customers();
@@ -345,7 +413,7 @@ impl Operation for Batch<'_> {
             Programme::Accounts { holder, accounts } => {
                 require_all(holder.as_slice(), &found)?;
                 for (item, put) in accounts.iter().enumerate() {
-                    workspace.put(item, &[], put, false);
+                    workspace.put(item, &[], put, Terms { holder: holder.as_ref(), only_new: false });
                 }
                 Vec::new()
             }
@@ -354,11 +422,12 @@ impl Operation for Batch<'_> {
                 let held =
                     workspace.stored.get(account).is_some_and(|account| account.details().holders.contains(holder));
                 if !held {
-                    let refusal = ItemRefusal { item: 0, id: account.clone(), account: true };
+                    let refusal = ItemRefusal { item: 0, path: Vec::new(), id: account.clone(), account: true };
                     return Err(OperationError::RefusedItems { absent: true, items: vec![refusal] });
                 }
                 let account = AccountDraft::untouched(account.clone());
-                workspace.put(0, &[], &AccountPut { account, cards: cards.clone() }, false);
+                let terms = Terms { holder: None, only_new: false };
+                workspace.put(0, &[], &AccountPut { account, cards: cards.clone() }, terms);
                 Vec::new()
             }
         };
@@ -371,8 +440,22 @@ impl Operation for Batch<'_> {
 /// Everything named has to exist.
 fn require_all(names: &[ExternalId], found: &[Option<Customer>]) -> Result<(), OperationError> {
     let absent = names.iter().zip(found).enumerate().filter(|(_, (_, customer))| customer.is_none());
-    let items: Vec<_> = absent.map(|(item, (id, _))| ItemRefusal { item, id: id.clone(), account: false }).collect();
+    let items: Vec<_> = absent.map(|(item, (id, _))| refused(item, id)).collect();
     if items.is_empty() { Ok(()) } else { Err(OperationError::RefusedItems { absent: true, items }) }
+}
+
+fn refused(item: usize, customer: &ExternalId) -> ItemRefusal {
+    ItemRefusal { item, path: Vec::new(), id: customer.clone(), account: false }
+}
+
+fn invalid(item: usize, problems: Vec<Invalid>) -> impl Iterator<Item = ItemProblem> {
+    let problem = move |invalid| ItemProblem { item, path: Vec::new(), kind: ItemProblemKind::Customer(invalid) };
+    problems.into_iter().map(problem)
+}
+
+/// Nobody is a customer since a later instant, whatever day it is in the deployment's zone.
+fn since_later(enrolment: &Enrolment, moment: Moment) -> Option<Invalid> {
+    (enrolment.customer_since > moment.at).then_some(Invalid { field: Field::CustomerSince, rule: Rule::InFuture })
 }
 
 async fn create(
@@ -384,39 +467,54 @@ async fn create(
     moment: Moment,
 ) -> Result<Vec<CustomerChange>, OperationError> {
     let office = registry.offices(organization).await?.default;
-    let new = found.iter().filter(|customer| customer.is_none()).count();
+    let known: Vec<_> =
+        items.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(item, _)| item.customer.clone()).collect();
+    let held =
+        if known.is_empty() { Vec::new() } else { registry.ports.accounts.held_by(organization, &known).await? };
+    let mut held = held.into_iter();
+    let new = items.len() - known.len();
     let mut ids = if new == 0 { Vec::new() } else { registry.customer_ids(organization, new).await? }.into_iter();
+    let carried = Carried::by(items);
     let mut changes = Vec::new();
     for (at, (item, found)) in items.iter().zip(found).enumerate() {
-        match found {
-            Some(customer) if customer.enrolment() == Some(&item.enrolment) => {}
-            Some(_) => workspace.conflicts.push(ItemRefusal { item: at, id: item.customer.clone(), account: false }),
-            None => {
-                let since = item.enrolment.customer_since.date_utc();
-                let draft = NewCustomer {
-                    external_id: Some(item.customer.clone()),
-                    activated: Some(since),
-                    submitted: Some(since),
-                    enrolment: Some(item.enrolment.clone()),
-                    ..NewCustomer::named(office, Name::FollowsExternalId)
-                };
-                let problems = draft.problems(moment.today);
-                let problem =
-                    |invalid| ItemProblem { item: at, path: Vec::new(), kind: ItemProblemKind::Customer(invalid) };
-                if problems.is_empty() {
-                    let id = ids.next().expect("one number for each new customer");
-                    let (customer, event) = Customer::open(organization, id, draft, moment)?;
-                    changes.push(CustomerChange::kept(customer, vec![event]));
-                } else {
-                    workspace.problems.extend(problems.into_iter().map(problem));
-                }
+        if let Some(customer) = found {
+            let held = held.next().unwrap_or_default();
+            if !carried.is_content_of(item, &customer, &held) {
+                workspace.conflicts.push(refused(at, &item.customer));
             }
+            continue;
+        }
+        let draft = draft(item, office, moment);
+        let mut problems = draft.problems(moment.today);
+        if problems.is_empty() {
+            problems.extend(since_later(&item.enrolment, moment));
+        }
+        if problems.is_empty() {
+            let id = ids.next().expect("one number for each new customer");
+            let (customer, event) = Customer::open(organization, id, draft, moment)?;
+            changes.push(CustomerChange::kept(customer, vec![event]));
+        } else {
+            workspace.problems.extend(invalid(at, problems));
         }
         for (place, put) in item.accounts.iter().enumerate() {
-            workspace.put(at, &[place], put, true);
+            workspace.put(at, &[place], put, Terms { holder: Some(&item.customer), only_new: true });
         }
     }
     Ok(changes)
+}
+
+/// A customer that the programme brings: Active since it is the institution's customer, in the deployment's days.
+fn draft(item: &ProgrammeItem, office: OfficeId, moment: Moment) -> NewCustomer {
+    let since = item.enrolment.customer_since.date_utc();
+    // West of Greenwich the UTC date of an instant that has passed may be tomorrow's.
+    let since = if item.enrolment.customer_since <= moment.at { since.min(moment.today) } else { since };
+    NewCustomer {
+        external_id: Some(item.customer.clone()),
+        activated: Some(since),
+        submitted: Some(since),
+        enrolment: Some(item.enrolment.clone()),
+        ..NewCustomer::named(office, Name::FollowsExternalId)
+    }
 }
 
 fn replace(
@@ -430,19 +528,21 @@ fn replace(
     let mut changes = Vec::new();
     for (at, (item, customer)) in items.iter().zip(found.into_iter().flatten()).enumerate() {
         if customer.permit(Transition::Update).is_err() {
-            workspace.conflicts.push(ItemRefusal { item: at, id: item.customer.clone(), account: false });
+            workspace.conflicts.push(refused(at, &item.customer));
             continue;
         }
         let patch = CustomerPatch { enrolment: Some(item.enrolment.clone()), ..CustomerPatch::default() };
-        let problems = patch.problems(moment.today);
-        let problem = |invalid| ItemProblem { item: at, path: Vec::new(), kind: ItemProblemKind::Customer(invalid) };
+        let mut problems = patch.problems(moment.today);
+        if problems.is_empty() {
+            problems.extend(since_later(&item.enrolment, moment));
+        }
         if problems.is_empty() {
             changes.extend(apply(customer, &Command::Update(patch), moment)?.0);
         } else {
-            workspace.problems.extend(problems.into_iter().map(problem));
+            workspace.problems.extend(invalid(at, problems));
         }
         for (place, put) in item.accounts.iter().enumerate() {
-            workspace.put(at, &[place], put, false);
+            workspace.put(at, &[place], put, Terms { holder: Some(&item.customer), only_new: false });
         }
     }
     Ok(changes)

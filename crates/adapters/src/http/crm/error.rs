@@ -133,7 +133,10 @@ fn add_item(problems: &mut Problems, problem: &ItemProblem, list: &'static str) 
     let loc = vec!["body".into(), list.into(), Step::from(problem.item)];
     match problem.kind {
         ItemProblemKind::Customer(invalid) => add_rule(problems, loc, invalid),
-        ItemProblemKind::Account(_) | ItemProblemKind::Required(_) | ItemProblemKind::TooManyAccounts => {
+        ItemProblemKind::Account(_)
+        | ItemProblemKind::Card(_)
+        | ItemProblemKind::Required(_)
+        | ItemProblemKind::TooManyAccounts => {
             problems.add(loc, &Kind::value("is not acceptable"), &Json::Null);
         }
     }
