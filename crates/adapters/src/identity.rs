@@ -12,10 +12,10 @@ use custodia_domain::{Actor, Timestamp};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::http::auth::{AuthError, Authenticator, Principal};
+use crate::http::auth::{AuthError, Authenticator, Principal, Session, Sessions};
 use crate::tokens::{
-    ExpiringCache, FailureLimit, Grant, OutsideKeys, PasswordError, Passwords, Refused, SigningKeys, TokenOwner,
-    Verifier, hash_api_key,
+    ExpiringCache, FailureLimit, Grant, OutsideKeys, PasswordError, Passwords, Refused, SessionGrant, SigningKeys,
+    TokenOwner, Verifier, hash_api_key,
 };
 
 /// How many API keys are remembered.
@@ -165,6 +165,31 @@ impl Authenticator for Identity {
 
     fn jwks(&self) -> String {
         self.signing.jwks().to_owned()
+    }
+}
+
+#[async_trait]
+impl Sessions for Identity {
+    fn issue(&self, session: &Session) -> String {
+        let grant = SessionGrant {
+            organization: session.principal.organization,
+            subject: session.principal.credential.as_ref().to_owned(),
+            access: session.principal.scope,
+            institution: session.institution,
+            customer: session.customer.clone(),
+        };
+        self.signing.issue_session(&grant, self.clock.now().at)
+    }
+
+    async fn session(&self, token: &str) -> Result<Session, AuthError> {
+        let grant = self.signing.session(token, self.clock.now().at).ok_or(AuthError::Unauthenticated)?;
+        let principal = Principal {
+            organization: grant.organization,
+            actor: Actor::new(&grant.subject),
+            scope: grant.access,
+            credential: grant.subject.into(),
+        };
+        Ok(Session { principal, institution: grant.institution, customer: grant.customer })
     }
 }
 
@@ -336,6 +361,20 @@ mod tests {
         stage.clock.0.fetch_add(REMEMBERED_FOR, Ordering::SeqCst);
         assert!(refused(&stage.identity.api_key(key.expose()).await));
         assert!(refused(&stage.identity.bearer(key.expose()).await));
+    }
+
+    #[tokio::test]
+    async fn a_session_acts_for_the_credential_that_started_it_until_its_hour_is_over() {
+        let stage = stage(30).await;
+        let token = stage.identity.password("ada@example.com", "correct horse", PEER).await.unwrap();
+        let principal = stage.identity.bearer(&token).await.unwrap();
+        let session = Session { principal, institution: true, customer: None };
+        let started = stage.identity.issue(&session);
+        assert_eq!(stage.identity.session(&started).await.unwrap(), session);
+        assert!(refused(&stage.identity.bearer(&started).await));
+        assert!(refused(&stage.identity.session(&token).await));
+        stage.clock.0.fetch_add(3_600_000_000, Ordering::SeqCst);
+        assert!(refused(&stage.identity.session(&started).await));
     }
 
     #[tokio::test]

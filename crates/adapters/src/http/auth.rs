@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use custodia_domain::ports::{Scope, StoreError};
-use custodia_domain::{Actor, OrganizationId};
+use custodia_domain::{Actor, ExternalId, OrganizationId};
 use thiserror::Error;
 
 /// Who asks. A credential belongs to exactly one organization.
@@ -67,4 +67,30 @@ pub trait Authenticator: Send + Sync {
 
     /// The public keys of our own tokens: a JSON Web Key Set (RFC 7517 section 5).
     fn jwks(&self) -> String;
+}
+
+/// What a session is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Who started it: what it changes is theirs, and its idempotency keys and rate are counted with theirs.
+    pub principal: Principal,
+    /// Whether it may send the institution's data.
+    pub institution: bool,
+    /// The customer whose profile it may read.
+    pub customer: Option<ExternalId>,
+}
+
+/// Starts sessions and recognises them.
+///
+/// Implementations MUST NOT accept a session's token as a bearer token, nor a bearer token as a session's.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// A token that stands for the session for one hour from now.
+    fn issue(&self, session: &Session) -> String;
+
+    /// The session that a token stands for.
+    ///
+    /// # Errors
+    /// [`AuthError::Unauthenticated`] where it stands for none, or its hour is over; [`AuthError::Unavailable`].
+    async fn session(&self, token: &str) -> Result<Session, AuthError>;
 }

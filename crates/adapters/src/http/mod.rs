@@ -23,6 +23,7 @@ pub mod layers;
 pub mod lms;
 pub mod openapi;
 pub mod ops;
+pub mod publisher;
 pub mod query;
 pub mod rate;
 pub mod server;

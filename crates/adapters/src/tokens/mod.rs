@@ -8,6 +8,7 @@ mod cache;
 mod failures;
 mod outside;
 mod password;
+mod session;
 mod signing;
 mod verify;
 
@@ -16,5 +17,6 @@ pub use cache::ExpiringCache;
 pub use failures::FailureLimit;
 pub use outside::{JwksError, OutsideIssuer, OutsideKeys};
 pub use password::{PasswordError, Passwords};
+pub use session::SessionGrant;
 pub use signing::{Grant, KeyError, SigningKeys, generate_key};
 pub use verify::{Refused, TokenOwner, Verified, Verifier};

@@ -172,10 +172,15 @@ impl SigningKeys {
             org: grant.organization.get(),
             scope: (grant.scope == Scope::Read).then_some("read"),
         };
+        self.sign(&claims)
+    }
+
+    /// The claims as a token of ours.
+    pub(super) fn sign<C: Serialize>(&self, claims: &C) -> String {
         let first = &self.checking[0];
         let mut header = Header::new(first.algorithm);
         header.kid = Some(first.id.clone());
-        jsonwebtoken::encode(&header, &claims, &self.signing).expect("the key was tried when it was read")
+        jsonwebtoken::encode(&header, claims, &self.signing).expect("the key was tried when it was read")
     }
 
     /// The public keys: a JSON Web Key Set (RFC 7517 section 5).

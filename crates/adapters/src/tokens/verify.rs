@@ -18,7 +18,7 @@ use super::outside::{JwksError, OutsideKeys};
 use super::signing::{CheckingKey, ROLE, SigningKeys};
 
 /// The most bytes of a token.
-const LONGEST: usize = 8 << 10;
+pub(super) const LONGEST: usize = 8 << 10;
 /// The most characters of a subject.
 const LONGEST_SUBJECT: usize = 150;
 /// How many verified tokens are remembered: a signature costs some 50 µs, a hash 2.
@@ -125,21 +125,21 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-fn seconds(now: Timestamp) -> i64 {
+pub(super) fn seconds(now: Timestamp) -> i64 {
     now.microseconds().div_euclid(1_000_000)
 }
 
 /// A token in its parts; nothing in it is believed yet.
-struct Parts<'t> {
+pub(super) struct Parts<'t> {
     signed: &'t str,
     payload: &'t str,
     signature: &'t str,
     algorithm: String,
-    key_id: String,
+    pub(super) key_id: String,
 }
 
 impl<'t> Parts<'t> {
-    fn split(token: &'t str) -> Option<Self> {
+    pub(super) fn split(token: &'t str) -> Option<Self> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
         if signature.is_empty() || payload.contains('.') {
@@ -153,14 +153,14 @@ impl<'t> Parts<'t> {
         Some(Self { signed, payload, signature, algorithm: text("alg")?, key_id: text("kid")? })
     }
 
-    fn is_signed_by(&self, key: &CheckingKey) -> bool {
+    pub(super) fn is_signed_by(&self, key: &CheckingKey) -> bool {
         let agreed = self.algorithm.parse() == Ok(key.algorithm);
         agreed
             && jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), &key.key, key.algorithm)
                 .is_ok_and(|genuine| genuine)
     }
 
-    fn claims(&self) -> Option<Map<String, Value>> {
+    pub(super) fn claims(&self) -> Option<Map<String, Value>> {
         object(self.payload)
     }
 }
@@ -220,12 +220,12 @@ fn is_or_holds(claim: &Value, wanted: &str) -> bool {
     claim == wanted || claim.as_array().is_some_and(|items| items.iter().any(|item| item == wanted))
 }
 
-fn is_subject(text: &str) -> bool {
+pub(super) fn is_subject(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= LONGEST_SUBJECT && !text.chars().any(char::is_control)
 }
 
 /// A `NumericDate` (RFC 7519 section 2) in whole seconds; a string is none.
-fn instant(value: &Value) -> Option<i64> {
+pub(super) fn instant(value: &Value) -> Option<i64> {
     if let Some(whole) = value.as_i64() {
         return Some(whole);
     }
@@ -237,7 +237,7 @@ fn instant(value: &Value) -> Option<i64> {
 }
 
 /// The organization's number, or its digits.
-fn organization_of(value: &Value) -> Option<OrganizationId> {
+pub(super) fn organization_of(value: &Value) -> Option<OrganizationId> {
     let number = match value {
         Value::Number(number) => number.as_i64()?,
         Value::String(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
@@ -247,7 +247,7 @@ fn organization_of(value: &Value) -> Option<OrganizationId> {
 }
 
 /// What the words of a `scope` claim (RFC 8693 section 4.2) allow: `read` without `write` allows reading alone.
-fn scope_of(value: Option<&Value>) -> Option<Scope> {
+pub(super) fn scope_of(value: Option<&Value>) -> Option<Scope> {
     let Some(value) = value else {
         return Some(Scope::Write);
     };
