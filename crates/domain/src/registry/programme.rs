@@ -267,8 +267,9 @@ impl Workspace {
         }
         if conflict {
             self.conflicts.push(ItemRefusal { item, path: path.to_vec(), id: id.clone(), account: true });
+        } else {
+            self.working.insert(id.clone(), (details, cards));
         }
-        self.working.insert(id.clone(), (details, cards));
     }
 
     /// Where an account's problem is reported: at that card of it, where the batch names the card.

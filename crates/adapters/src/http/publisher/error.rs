@@ -201,6 +201,9 @@ impl Items {
     fn problem(self, problem: &ItemProblem) -> String {
         let (member, error) = match &problem.kind {
             ItemProblemKind::Customer(invalid) => (customer_member(invalid.field), rule_text(invalid.rule).to_owned()),
+            ItemProblemKind::Account(rule @ AccountRule::CardOfStranger) => {
+                (account_member(*rule), "must name the holders of the account's cards".to_owned())
+            }
             ItemProblemKind::Account(rule) => (account_member(*rule), rule.to_string()),
             ItemProblemKind::Card(rule) => (card_member(*rule), rule.to_string()),
             ItemProblemKind::Required(name) => (*name, "required".to_owned()),
