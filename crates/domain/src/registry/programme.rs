@@ -44,7 +44,11 @@ impl CardDraft {
         CardKey { holder, last4 }
     }
 
-    fn complete(&self, stored: Option<&Card>) -> Result<Card, Vec<&'static str>> {
+    /// The card that this makes of what is stored.
+    ///
+    /// # Errors
+    /// The wire names of the members that a new card needs and this lacks.
+    pub fn complete(&self, stored: Option<&Card>) -> Result<Card, Vec<&'static str>> {
         let mut missing = Vec::new();
         let mut closed = stored.and_then(|card| card.closed);
         self.closed.apply(&mut closed);
@@ -111,7 +115,11 @@ impl AccountDraft {
         }
     }
 
-    fn complete(&self, stored: Option<&AccountDetails>) -> Result<AccountDetails, Vec<&'static str>> {
+    /// The values that this makes of what is stored.
+    ///
+    /// # Errors
+    /// The wire names of the members that a new account needs and this lacks.
+    pub fn complete(&self, stored: Option<&AccountDetails>) -> Result<AccountDetails, Vec<&'static str>> {
         let mut missing = Vec::new();
         let mut closed = stored.and_then(|details| details.closed);
         self.closed.apply(&mut closed);

@@ -9,7 +9,8 @@ pub use invariants::{
     refusal_changes_nothing, replay_rebuilds,
 };
 pub use strategies::{
-    Life, acquisition, acquisition_patch, caller_command, client_type, closing_terms, command_sequence, customer,
-    customer_patch, date, date_near, email_address, enrolment, external_id, full_name, id, mobile_number, moment, name,
-    name_part, name_patch, new_customer, timestamp,
+    Life, account_details, account_draft, account_put, acquisition, acquisition_patch, caller_command, card,
+    card_draft, card_key, client_type, closing_terms, command_sequence, customer, customer_patch, date, date_near,
+    email_address, enrolment, external_id, full_name, id, mobile_number, moment, name, name_part, name_patch,
+    new_customer, programme_item, timestamp,
 };

@@ -7,11 +7,14 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use std::net::IpAddr;
 
+use crate::account::{
+    AccountDetails, AccountKind, AccountStatus, Card, CardKey, CardKind, CardStatus, Iin, Last4, Network,
+};
 use crate::facets::{
     Acquisition, AcquisitionPatch, Alert, Coordinate, CountryCode, Enrolment, FreeText, OptIn, PostalCode, Redemption,
     Source, Subsidiary, Targeting,
 };
-use crate::registry::Command;
+use crate::registry::{AccountDraft, AccountPut, CardDraft, Command, ProgrammeItem};
 use crate::{
     ClientType, ClosingTerms, ClosureReasonId, CompanyNumber, Customer, CustomerEvent, CustomerId, CustomerPatch, Date,
     EmailAddress, ExternalId, FullName, GenderId, LegalFormId, MobileNumber, Moment, Name, NamePart, NamePatch,
@@ -250,6 +253,115 @@ pub fn enrolment() -> impl Strategy<Value = Enrolment> {
             redemption,
         }
     })
+}
+
+/// An external id of a few, so that random records meet.
+fn known_id(prefix: &'static str) -> impl Strategy<Value = ExternalId> {
+    (0..4_u8).prop_map(move |number| ExternalId::parse(&format!("{prefix}-{number}")).expect("plain"))
+}
+
+fn near() -> impl Strategy<Value = Timestamp> {
+    date_near(4_000).prop_map(|date| date.midnight_utc().expect("near"))
+}
+
+/// Whether something is closed, and when: mostly as the rules want it, sometimes not.
+fn closing(opened: Timestamp) -> impl Strategy<Value = (bool, Option<Timestamp>)> {
+    let later = (0..400_i64).prop_map(move |days| {
+        Timestamp::from_microseconds(opened.microseconds() + days * 86_400_000_000).expect("near")
+    });
+    prop_oneof![
+        4 => Just((false, None)),
+        4 => later.prop_map(|closed| (true, Some(closed))),
+        1 => (any::<bool>(), option::of(near())),
+    ]
+}
+
+/// Which card of an account: of few holders, with few digits, so that keys meet.
+pub fn card_key() -> impl Strategy<Value = CardKey> {
+    (known_id("holder"), "000[0-9]")
+        .prop_map(|(holder, last4)| CardKey { holder, last4: Last4::parse(&last4).expect("digits") })
+}
+
+/// Cards, some of which are closed against the rules.
+pub fn card() -> impl Strategy<Value = Card> {
+    let what = ("[0-9]{6}([0-9]{2})?", select(CardKind::ALL), 3..=6_i64);
+    near().prop_flat_map(move |opened| {
+        (what.clone(), closing(opened)).prop_map(move |((iin, kind, network), (is_closed, closed))| Card {
+            iin: Iin::parse(&iin).expect("6 or 8 digits"),
+            kind,
+            status: if is_closed { CardStatus::Closed } else { CardStatus::Open },
+            network: Network::parse(network).expect("3 to 6"),
+            opened,
+            closed,
+        })
+    })
+}
+
+/// An account's own values, some of which break the rules.
+pub fn account_details() -> impl Strategy<Value = AccountDetails> {
+    let holders = proptest::collection::btree_set(known_id("holder"), 1..4);
+    let what = (holders, any::<proptest::sample::Index>(), option::weighted(0.1, known_id("holder")));
+    let kinds = (select(AccountStatus::ALL), select(AccountKind::ALL), known_id("portfolio"));
+    (what, kinds, near()).prop_flat_map(|((holders, first, other), (status, kind, portfolio), opened)| {
+        let first = holders.iter().nth(first.index(holders.len())).cloned().expect("one of them");
+        closing(opened).prop_map(move |(is_closed, closed)| AccountDetails {
+            holders: holders.clone(),
+            primary: other.clone().unwrap_or_else(|| first.clone()),
+            status: match (is_closed, status) {
+                (true, _) => AccountStatus::Closed,
+                (false, AccountStatus::Closed) => AccountStatus::Open,
+                (false, status) => status,
+            },
+            kind,
+            portfolio: portfolio.clone(),
+            opened,
+            closed,
+        })
+    })
+}
+
+/// Changes of a card, whole and partial.
+pub fn card_draft() -> impl Strategy<Value = CardDraft> {
+    (card_key(), card(), any::<[bool; 5]>(), patch(near())).prop_map(|(key, card, named, closed)| {
+        let [iin, kind, status, network, opened] = named;
+        CardDraft {
+            key,
+            iin: iin.then_some(card.iin),
+            kind: kind.then_some(card.kind),
+            status: status.then_some(card.status),
+            network: network.then_some(card.network),
+            opened: opened.then_some(card.opened),
+            closed,
+        }
+    })
+}
+
+/// Changes of an account, whole and partial.
+pub fn account_draft() -> impl Strategy<Value = AccountDraft> {
+    (known_id("account"), account_details(), any::<[bool; 6]>(), patch(near())).prop_map(|(id, all, named, closed)| {
+        let [holders, primary, status, kind, portfolio, opened] = named;
+        AccountDraft {
+            id,
+            holders: holders.then_some(all.holders),
+            primary: primary.then_some(all.primary),
+            status: status.then_some(all.status),
+            kind: kind.then_some(all.kind),
+            portfolio: portfolio.then_some(all.portfolio),
+            opened: opened.then_some(all.opened),
+            closed,
+        }
+    })
+}
+
+/// Accounts with cards, whole and partial.
+pub fn account_put() -> impl Strategy<Value = AccountPut> {
+    (account_draft(), vec(card_draft(), 0..4)).prop_map(|(account, cards)| AccountPut { account, cards })
+}
+
+/// Customers of a batch with what they carry.
+pub fn programme_item() -> impl Strategy<Value = ProgrammeItem> {
+    (known_id("holder"), enrolment(), vec(account_put(), 0..3))
+        .prop_map(|(customer, enrolment, accounts)| ProgrammeItem { customer, enrolment, accounts })
 }
 
 /// Partial changes, the empty one included.
