@@ -173,7 +173,7 @@ impl Call {
                 };
                 Ok((caller, self.ids, wanted))
             }
-            _ => Err(Refused::invalid(self.problems, &self.ids)),
+            _ => Err(Refused::invalid(&self.problems, &self.ids)),
         }
     }
 }

@@ -118,7 +118,7 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    pub(super) fn invalid(problems: Problems, ids: &Ids) -> Self {
+    pub(super) fn invalid(problems: &Problems, ids: &Ids) -> Self {
         let kind = if problems.unreadable { UNREADABLE } else { INVALID };
         Self::Answer(answer(kind, &problems.texts, ids))
     }

@@ -42,7 +42,7 @@ pub(super) fn customers(body: Option<&Json>, now: Timestamp, problems: &mut Prob
     let items = fields.required_array("customers", 1, BATCH);
     let read = items.iter().enumerate().map(|(at, item)| {
         let path = format!("customers[{at}]");
-        customer(item, path, &mut batch, fields.problems)
+        customer(item, &path, &mut batch, fields.problems)
     });
     let read: Vec<_> = read.collect();
     fields.finish();
@@ -61,7 +61,7 @@ pub(super) fn accounts(
     let items = fields.required_array("accounts", 1, BATCH);
     let read = items.iter().enumerate().map(|(at, item)| {
         let path = format!("accounts[{at}]");
-        account(item, path, holder, &mut batch, fields.problems)
+        account(item, &path, holder, &mut batch, fields.problems)
     });
     let read: Vec<_> = read.collect();
     fields.finish();
@@ -80,18 +80,18 @@ pub(super) fn cards(
     let items = fields.required_array("cards", 1, BATCH);
     let read = items.iter().enumerate().map(|(at, item)| {
         let path = format!("cards[{at}]");
-        card(item, path, Owner { account, holders: None }, &mut batch, fields.problems)
+        card(item, &path, Owner { account, holders: None }, &mut batch, fields.problems)
     });
     let read: Vec<_> = read.collect();
     fields.finish();
     read.into_iter().collect()
 }
 
-fn customer(value: &Json, path: String, batch: &mut Batch, problems: &mut Problems) -> Option<ProgrammeItem> {
-    let mut fields = Fields::of(value, path.clone(), batch.form, problems)?;
+fn customer(value: &Json, path: &str, batch: &mut Batch, problems: &mut Problems) -> Option<ProgrammeItem> {
+    let mut fields = Fields::of(value, path.to_owned(), batch.form, problems)?;
     let customer = fields.key("sourceCustomerId", id);
     if let Some(customer) = &customer {
-        let before = batch.customers.entry(customer.clone()).or_insert_with(|| path.clone());
+        let before = batch.customers.entry(customer.clone()).or_insert_with(|| path.to_owned());
         if *before != path {
             fields.problem("sourceCustomerId", format_args!("is named by {before} already"));
         }
@@ -101,12 +101,12 @@ fn customer(value: &Json, path: String, batch: &mut Batch, problems: &mut Proble
     let items = fields.required_array("accounts", 0, ACCOUNTS_LIMIT);
     let read = items.iter().enumerate().map(|(at, item)| {
         let path = format!("{path}.accounts[{at}]");
-        account(item, path, customer.as_ref(), batch, fields.problems)
+        account(item, &path, customer.as_ref(), batch, fields.problems)
     });
     let accounts: Vec<_> = read.collect();
-    let cards = accounts.iter().flatten().flat_map(|put| &put.cards);
+    let cards: Vec<_> = accounts.iter().flatten().flat_map(|put| &put.cards).collect();
     let named = [("sourceCustomerId", &customer), ("sourceParentCustomerId", &parent)];
-    refuse_numbers(&mut fields, named.into_iter().filter_map(|(name, id)| Some((name, id.as_ref()?))), cards);
+    refuse_numbers(&mut fields, named.into_iter().filter_map(|(name, id)| Some((name, id.as_ref()?))), &cards);
     fields.finish();
     let accounts = accounts.into_iter().collect::<Option<_>>();
     Some(ProgrammeItem { customer: customer?, enrolment: enrolment?, accounts: accounts? })
@@ -158,12 +158,12 @@ fn alerts(fields: &mut Fields<'_, '_>) -> BTreeSet<Alert> {
 
 fn account(
     value: &Json,
-    path: String,
+    path: &str,
     customer: Option<&ExternalId>,
     batch: &mut Batch,
     problems: &mut Problems,
 ) -> Option<AccountPut> {
-    let mut fields = Fields::of(value, path.clone(), batch.form, problems)?;
+    let mut fields = Fields::of(value, path.to_owned(), batch.form, problems)?;
     let account = fields.key("sourceAccountId", id);
     let holders = holders(&mut fields);
     if let (Some(holders), Some(customer)) = (&holders, customer)
@@ -187,15 +187,15 @@ fn account(
     let items = fields.array("cards", CARDS_LIMIT);
     let read = items.iter().enumerate().map(|(at, item)| {
         let path = format!("{path}.cards[{at}]");
-        card(item, path, owner, batch, fields.problems)
+        card(item, &path, owner, batch, fields.problems)
     });
     let cards: Vec<_> = read.collect();
     let ids = [("primarySourceCustomerId", &primary), ("sourcePortfolioId", &portfolio), ("sourceAccountId", &account)];
     let ids = ids.into_iter().filter_map(|(name, id)| Some((name, id.as_ref()?)));
     let ids = ids.chain(holders.iter().flatten().map(|id| ("sourceCustomerIds", id)));
-    refuse_numbers(&mut fields, ids, cards.iter().flatten());
+    refuse_numbers(&mut fields, ids, &cards.iter().flatten().collect::<Vec<_>>());
     let draft = AccountDraft { id: account?, holders, primary, status, kind, portfolio, opened, closed };
-    note_account(&mut fields, &path, &draft, batch);
+    note_account(&mut fields, path, &draft, batch);
     fields.finish();
     Some(AccountPut { account: draft, cards: cards.into_iter().collect::<Option<_>>()? })
 }
@@ -227,8 +227,8 @@ struct Owner<'a> {
     holders: Option<&'a BTreeSet<ExternalId>>,
 }
 
-fn card(value: &Json, path: String, owner: Owner<'_>, batch: &mut Batch, problems: &mut Problems) -> Option<CardDraft> {
-    let mut fields = Fields::of(value, path.clone(), batch.form, problems)?;
+fn card(value: &Json, path: &str, owner: Owner<'_>, batch: &mut Batch, problems: &mut Problems) -> Option<CardDraft> {
+    let mut fields = Fields::of(value, path.to_owned(), batch.form, problems)?;
     let account = fields.key("sourceAccountId", id);
     if let (Some(account), Some(owner)) = (&account, owner.account)
         && account != owner
@@ -259,7 +259,7 @@ fn card(value: &Json, path: String, owner: Owner<'_>, batch: &mut Batch, problem
     let key = holder.zip(last4).map(|(holder, last4)| CardKey { holder, last4 });
     let draft = key.map(|key| CardDraft { key, iin, kind, status, network, opened, closed });
     if let (Some(account), Some(draft)) = (account, &draft) {
-        note_card(&mut fields, &path, account, draft, batch);
+        note_card(&mut fields, path, account, draft, batch);
     }
     fields.finish();
     draft
@@ -304,12 +304,12 @@ fn check_closing(
 fn refuse_numbers<'a>(
     fields: &mut Fields<'_, '_>,
     ids: impl Iterator<Item = (&'static str, &'a ExternalId)>,
-    cards: impl Iterator<Item = &'a CardDraft> + Clone,
+    cards: &[&CardDraft],
 ) {
     for (name, id) in ids {
         let is_number =
             |card: &CardDraft| card.iin.as_ref().is_some_and(|iin| is_number_of(id.as_str(), iin, &card.key.last4));
-        if cards.clone().any(is_number) {
+        if cards.iter().copied().any(is_number) {
             fields.problem(name, CARD_NUMBER);
         }
     }

@@ -24,7 +24,7 @@ async fn an_account_is_created_whole_and_changed_in_part() {
         kit.put(path, &accounts(&[without(account(&id, "ada"), "/cards")])).await.ok();
         kit.put(path, &accounts(&[json!({"sourceAccountId": id, "status": "FRAUD"})])).await.ok();
         let closed = json!({"sourceAccountId": id, "status": "CLOSED", "accountCloseDate": "2024-01-01"});
-        kit.put(path, &accounts(&[closed.clone()])).await.ok();
+        kit.put(path, &accounts(std::slice::from_ref(&closed))).await.ok();
         let events = kit.events().await;
         kit.put(path, &accounts(&[closed])).await.ok();
         assert_eq!(kit.events().await, events);

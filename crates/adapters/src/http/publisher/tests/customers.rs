@@ -134,16 +134,16 @@ async fn the_holders_of_a_joint_account_may_come_one_after_the_other() {
     };
     let ada = with(customer("ada"), "/accounts/0", joint(json!([card("joint", "ada", "1111")])));
     let bob = with(customer("bob"), "/accounts/0", joint(json!([card("joint", "bob", "1111")])));
-    kit.create(&[ada.clone()]).await;
-    kit.create(&[bob.clone()]).await;
+    kit.create(std::slice::from_ref(&ada)).await;
+    kit.create(std::slice::from_ref(&bob)).await;
     assert_eq!(kit.profile("ada").await["accounts"][0]["cards"].as_array().unwrap().len(), 2);
     let events = kit.events().await;
-    kit.create(&[ada.clone()]).await;
+    kit.create(std::slice::from_ref(&ada)).await;
     kit.create(&[bob, ada.clone()]).await;
     assert_eq!(kit.events().await, events);
     let eve = with(joint(json!([])), "/sourceCustomerIds", json!(["ada", "eve"]));
     let eve = with(customer("eve"), "/accounts/0", eve);
-    let problems = kit.post(&batch(&[eve.clone()])).await.refused(409, "ConflictException");
+    let problems = kit.post(&batch(std::slice::from_ref(&eve))).await.refused(409, "ConflictException");
     assert_eq!(problems, ["customers[0].accounts[0].sourceAccountId: the account \"joint\" exists with other content"]);
     let problems = kit.post(&batch(&[ada, eve])).await.problems();
     assert_eq!(problems, ["customers[1].accounts[0].sourceAccountId: contradicts customers[0].accounts[0]"]);
@@ -248,8 +248,8 @@ async fn every_required_member_is_required() {
 
 #[tokio::test]
 async fn a_whole_card_number_is_refused_and_never_repeated() {
-    let kit = Kit::new().await;
     const NUMBER: &str = "4111111111111111";
+    let kit = Kit::new().await;
     for member in ["organizationId", "postalCode"] {
         let body = with(customer("ada"), &format!("/{member}"), json!(NUMBER));
         let reply = kit.post(&batch(&[body])).await;
@@ -266,7 +266,7 @@ async fn a_whole_card_number_is_refused_and_never_repeated() {
     let reply = kit.post(&batch(&[with(named.clone(), "/accounts/0/cards/0/iin", json!("411111"))])).await;
     assert!(!reply.text.contains(NUMBER), "{}", reply.text);
     assert!(reply.problems().contains(&"customers[0].sourceCustomerId: must not be a whole card number".to_owned()));
-    kit.create(&[named.clone()]).await;
+    kit.create(std::slice::from_ref(&named)).await;
     let reply = kit.post(&batch(&[with(named, "/postalCode", json!("1"))])).await;
     assert_eq!(reply.refused(409, "ConflictException").len(), 1);
     assert!(!reply.text.contains(NUMBER), "{}", reply.text);
@@ -329,7 +329,7 @@ async fn replacing_clears_what_is_left_out_and_keeps_other_accounts_and_cards() 
     kit.create(&[with(ada, "/accounts/1", account("second", "ada"))]).await;
     let plain = with(customer("ada"), "/accounts/0/cards/0/last4", json!("9999"));
     let plain = with(plain, "/accounts/0/status", json!("DISPUTE"));
-    kit.put(CUSTOMERS, &batch(&[plain.clone()])).await.ok();
+    kit.put(CUSTOMERS, &batch(std::slice::from_ref(&plain))).await.ok();
     let profile = kit.profile("ada").await;
     assert_eq!(profile["enrollmentEndDate"], json!(null));
     assert_eq!((profile.get("redemptionEligibility"), profile.get("sourceParentCustomerId")), (None, None));
