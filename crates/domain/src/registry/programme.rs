@@ -581,3 +581,42 @@ impl Registry {
         Ok(Some(EnrolledView { customer, accounts: held.into_iter().next().unwrap_or_default(), portfolios }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Date;
+    use crate::facets::{CountryCode, OptIn, PostalCode, Subsidiary, Targeting};
+
+    fn item(since: &str) -> ProgrammeItem {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let enrolment = Enrolment {
+            parent: None,
+            subsidiary: Subsidiary::parse("50004").unwrap(),
+            postal_code: PostalCode::parse("78753").unwrap(),
+            country: CountryCode::parse("US").unwrap(),
+            customer_since: at(since),
+            starts: at("2023-01-01T08:00:00Z"),
+            ends: None,
+            opt_in: OptIn::Active,
+            alerts: BTreeSet::new(),
+            targeting: Targeting::Target,
+            redemption: None,
+        };
+        ProgrammeItem { customer: ExternalId::parse("ada").unwrap(), enrolment, accounts: Vec::new() }
+    }
+
+    #[test]
+    fn a_customer_since_an_hour_ago_is_one_in_every_zone() {
+        let at = Timestamp::parse("2026-05-22T01:00:00Z").unwrap();
+        for (today, since) in [("2026-05-21", "2026-05-21"), ("2026-05-22", "2026-05-22")] {
+            let moment = Moment { at, today: Date::parse(today).unwrap() };
+            let item = item("2026-05-22T00:00:00Z");
+            let draft = draft(&item, OfficeId::FIRST, moment);
+            assert_eq!(draft.problems(moment.today), []);
+            assert_eq!(since_later(&item.enrolment, moment), None);
+            assert_eq!(draft.activated.unwrap().to_string(), since);
+            assert!(since_later(&self::item("2026-05-22T01:00:01Z").enrolment, moment).is_some());
+        }
+    }
+}
