@@ -10,6 +10,7 @@ use custodia_adapters::http::crm::{self, Crm};
 use custodia_adapters::http::cursor::CursorKey;
 use custodia_adapters::http::lms::{self, Lms};
 use custodia_adapters::http::openapi::{Documented, assemble};
+use custodia_adapters::http::publisher::{self, Publisher};
 use custodia_adapters::http::rate;
 use custodia_adapters::identity::{Identity, IdentityParts};
 use custodia_adapters::ids::BlockIds;
@@ -56,10 +57,12 @@ pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
         clock,
         ids: parts.ids,
     });
-    let authenticator: Arc<dyn Authenticator> = Arc::new(identity);
+    let identity = Arc::new(identity);
+    let authenticator: Arc<dyn Authenticator> = Arc::clone(&identity) as _;
     let mut documented = assemble([
         lms::router(Lms::new(registry.clone(), Arc::clone(&authenticator), cursors)),
-        crm::router(Crm::new(registry, authenticator)),
+        crm::router(Crm::new(registry.clone(), Arc::clone(&authenticator))),
+        publisher::router(Publisher::new(registry, authenticator, identity)),
     ]);
     if let Some(per_minute) = config.rate_limit {
         documented.router = rate::limited(documented.router, per_minute);

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, ensure};
 use clap::{ArgMatches, Command};
-use custodia_domain::ports::{Clock as _, Directory};
-use custodia_domain::{ClosureReasonId, OfficeId, OfficeName, OrganizationId, Timestamp};
+use custodia_domain::ports::{Clock as _, Directory, Portfolio};
+use custodia_domain::{ClosureReasonId, ExternalId, OfficeId, OfficeName, OrganizationId, Timestamp};
 
 use super::{name_of, not_added, organization_argument, organization_of, required, text};
 use crate::config::Config;
@@ -62,6 +62,25 @@ pub(super) fn closure_reason() -> Command {
         )
 }
 
+pub(super) fn portfolio() -> Command {
+    Command::new("portfolio")
+        .about("The portfolios of rewards that accounts belong to: add, list")
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("add")
+                .about("Adds a portfolio; an account may name one that is not listed")
+                .arg(organization_argument())
+                .arg(required("SOURCE_ID", "SOURCE_ID", "The institution's own id of it"))
+                .arg(required("NAME", "NAME", "What it is called"))
+                .arg(required("REWARD_UNIT", "REWARD_UNIT", "In what its rewards are counted, such as Cash or Points")),
+        )
+        .subcommand(
+            Command::new("list")
+                .about("Prints the id, the name and the unit of each, separated by tabs")
+                .arg(organization_argument()),
+        )
+}
+
 pub(super) async fn run(verb: &str, matches: &ArgMatches, config: &Config, stores: &Stores) -> anyhow::Result<String> {
     let (action, matches) = matches.subcommand().context("a verb is required")?;
     let (directory, now) = (&*stores.directory, config.clock.now().at);
@@ -77,6 +96,11 @@ pub(super) async fn run(verb: &str, matches: &ArgMatches, config: &Config, store
         ("office", "create") => create_office(matches, directory, now).await,
         ("office", "default") => set_default_office(matches, directory).await,
         ("office", _) => list_offices(organization_of(matches)?, directory).await,
+        ("portfolio", "add") => add_portfolio(matches, directory, now).await,
+        ("portfolio", _) => {
+            let all = directory.portfolios(organization_of(matches)?).await?;
+            Ok(lines(all.iter().map(|one| format!("{}\t{}\t{}", one.id, one.name, one.reward_unit))))
+        }
         (_, "add") => add_closure_reason(matches, directory, now).await,
         (_, _) => {
             let reasons = directory.closure_reasons(organization_of(matches)?).await?;
@@ -114,5 +138,14 @@ async fn add_closure_reason(matches: &ArgMatches, directory: &dyn Directory, now
     let code = code.context("CODE: must be a positive whole number")?;
     let added = directory.add_closure_reason(organization_of(matches)?, code, name_of(matches, "LABEL")?, now).await;
     added.map_err(|error| not_added(error, "a closure reason of that code"))?;
+    Ok(String::new())
+}
+
+async fn add_portfolio(matches: &ArgMatches, directory: &dyn Directory, now: Timestamp) -> anyhow::Result<String> {
+    let id = ExternalId::parse(text(matches, "SOURCE_ID")).map_err(|error| anyhow::anyhow!("SOURCE_ID: {error}"))?;
+    let name = name_of(matches, "NAME")?.into();
+    let portfolio = Portfolio { id, name, reward_unit: name_of(matches, "REWARD_UNIT")?.into() };
+    let added = directory.add_portfolio(organization_of(matches)?, &portfolio, now).await;
+    added.map_err(|error| not_added(error, "a portfolio of that id"))?;
     Ok(String::new())
 }

@@ -63,6 +63,7 @@ fn command() -> Command {
         .subcommand(directory::organization())
         .subcommand(directory::office())
         .subcommand(directory::closure_reason())
+        .subcommand(directory::portfolio())
         .subcommand(credentials::account())
         .subcommand(credentials::api_key())
         .subcommand(credentials::token())
