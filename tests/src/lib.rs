@@ -7,6 +7,7 @@ pub mod answer;
 pub mod architecture;
 pub mod binary;
 pub mod calendar;
+pub mod endpoints;
 pub mod postgres;
 pub mod raw;
 pub mod server;
