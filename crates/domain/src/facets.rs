@@ -1,8 +1,8 @@
 //! What the intake (crm) and the programme (publisher) know of a customer beside its core: two optional facets, each
 //! a plain value that only its own dialect reads and writes whole. Must not know the lifecycle.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use thiserror::Error;
 

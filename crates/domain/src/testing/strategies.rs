@@ -1,11 +1,11 @@
 //! How random values of the domain are made. Every value comes from its own `parse`, so that no strategy can make
 //! one that the domain would refuse.
 
+use core::net::IpAddr;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use std::net::IpAddr;
 
 use crate::account::{
     AccountDetails, AccountKind, AccountStatus, Card, CardKey, CardKind, CardStatus, Iin, Last4, Network,
