@@ -1,5 +1,7 @@
 //! One customer, three views: what each dialect creates is read and changed through every other.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use custodia_tests::{Answer, Server, both};
 use reqwest::Method;
 use serde_json::{Value, json};

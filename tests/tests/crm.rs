@@ -1,5 +1,7 @@
 //! The crm dialect on a running server: the published fields, batches, lists, changes, companies and its validation errors.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 
 use custodia_tests::{Answer, Server, both};

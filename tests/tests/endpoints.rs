@@ -1,5 +1,7 @@
 //! Every operation, one after the other: that it is there, whom it lets in, and that no organization sees another one.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;

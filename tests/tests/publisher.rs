@@ -1,5 +1,7 @@
 //! The publisher dialect on a running server: the published sample, sessions, batches, retries, many senders at once.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
