@@ -111,8 +111,6 @@ create table customers (
     updated_at timestamptz not null,
     -- The words by which it is found, each behind the number of its organization: `7/ada`.
     search tsvector not null,
-    constraint customers_pkey primary key (organization_id, id),
-    constraint customers_external_id_key unique (organization_id, external_id),
     constraint customers_office_fkey foreign key (organization_id, office_id) references offices (organization_id, id),
     constraint customers_numbers_check check (id > 0 and version > 0),
     constraint customers_lifecycle_check check (
@@ -147,6 +145,11 @@ create index customers_source_idx on customers (organization_id, source, id) whe
 create index customers_company_id_idx on customers (organization_id, company_id, id) where company_id is not null;
 -- The one index that does not begin with the organization's number: its words do.
 create index customers_search_idx on customers using gin (search);
+-- The keys come last: of indexes that seem to serve alike the planner takes the youngest, and until somebody has counted
+-- the rows, all that begin with the organization do. The condition keeps the last one out of searches by number.
+alter table customers add constraint customers_pkey primary key (organization_id, id);
+create unique index customers_external_id_key on customers (organization_id, external_id)
+    where external_id is not null;
 
 -- The log of an organization: the events of its customers and, with a subject, of the records beside them.
 create table customer_events (
@@ -205,7 +208,7 @@ create table account_holders (
         foreign key (organization_id, account_id) references accounts (organization_id, id)
 );
 
-create index account_holders_account_idx on account_holders (organization_id, account_id, holder);
+create index account_holders_account_idx on account_holders (organization_id, account_id);
 
 -- Loans as an engine reports them. Amounts are millionths.
 create table loans (
@@ -224,8 +227,6 @@ create table loans (
     -- All that was reported, by name; the columns before repeat what lists and sums need.
     position text not null,
     updated_at timestamptz not null,
-    constraint loans_pkey primary key (organization_id, id),
-    constraint loans_external_id_key unique (organization_id, external_id),
     constraint loans_customer_fkey foreign key (organization_id, customer_id) references customers (organization_id, id),
     constraint loans_numbers_check check (id > 0 and version > 0 and principal >= 0)
 );
@@ -234,6 +235,9 @@ create index loans_customer_idx on loans (organization_id, customer_id, id);
 create index loans_status_idx on loans (organization_id, status, id);
 create index loans_principal_idx on loans (organization_id, principal, id);
 create index loans_expected_disbursement_on_idx on loans (organization_id, expected_disbursement_on, id);
+-- Last, as those of customers.
+alter table loans add constraint loans_pkey primary key (organization_id, id);
+create unique index loans_external_id_key on loans (organization_id, external_id) where external_id is not null;
 
 -- Scores are reported by external id, whether or not there is such a customer. The limit is in millionths.
 create table credit_scores (
@@ -256,12 +260,13 @@ create table receipts (
     status smallint not null,
     headers json not null,
     body bytea not null,
-    constraint receipts_pkey primary key (organization_id, key),
     constraint receipts_lengths_check check (length(key) = 32 and length(fingerprint) = 32),
     constraint receipts_status_check check (status between 100 and 599)
 );
 
 create index receipts_at_idx on receipts (organization_id, at);
+-- Last, as those of customers.
+alter table receipts add constraint receipts_pkey primary key (organization_id, key);
 
 -- Global: a caller is known before its organization is.
 create table api_keys (

@@ -15,21 +15,29 @@ use crate::cards;
 macro_rules! account_columns {
     () => {
         "a.id, a.version, a.primary_holder, a.status, a.kind, a.portfolio, a.opened_at, a.closed_at, a.cards, \
-         array(select h.holder from account_holders h where h.organization_id = $1 and h.account_id = a.id)"
+         array(select h.holder from account_holders h where h.organization_id = $1 and h.account_id = a.id) as holders"
     };
 }
 
-const ACCOUNTS: &str =
-    concat!("select ", account_columns!(), " from accounts a where a.organization_id = $1 and a.id = any($2)");
+/// Each account is looked up by its key: see [`super::loans`].
+pub(super) const ACCOUNTS: &str = concat!(
+    "select f.id, f.version, f.primary_holder, f.status, f.kind, f.portfolio, f.opened_at, f.closed_at, f.cards, f.holders
+    from unnest($2::text[]) as k (id) cross join lateral (select ",
+    account_columns!(),
+    " from accounts a where a.organization_id = $1 and a.id = k.id offset 0) f"
+);
 
 /// Each account once, however many of the holders hold it.
-const HELD: &str = concat!(
-    "select ",
+pub(super) const HELD: &str = concat!(
+    "select f.id, f.version, f.primary_holder, f.status, f.kind, f.portfolio, f.opened_at, f.closed_at, f.cards, f.holders
+    from (
+        select distinct h.account_id
+        from unnest($2::text[]) as k (holder) cross join lateral (select m.account_id
+            from account_holders m where m.organization_id = $1 and m.holder = k.holder offset 0) h
+    ) held cross join lateral (select ",
     account_columns!(),
-    " from accounts a
-    where a.organization_id = $1 and a.id = any(array(select k.account_id
-        from account_holders k where k.organization_id = $1 and k.holder = any($2)))
-    order by a.id"
+    " from accounts a where a.organization_id = $1 and a.id = held.account_id offset 0) f
+    order by f.id"
 );
 
 /// The accounts of those ids, in their order.

@@ -2,9 +2,9 @@
 //! column.
 //!
 //! Units of one organization that create customers share a statement, and so do those that change one customer each;
-//! every other unit has a transaction of its own, with one statement for each kind of record in it. A constraint that one
-//! unit violates refuses its whole statement:
-//! the units that are to blame are then found by asking, and the rest is tried again.
+//! every other unit has a transaction of its own, with one statement for each kind of record in it. A constraint that
+//! one unit violates refuses its whole statement: the units that are to blame are then found by asking, and the rest
+//! is tried again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -30,13 +30,22 @@ pub(super) use customer_columns;
 /// The place of the column after those of a customer.
 pub(super) const AFTER_CUSTOMER: usize = 25;
 
-const FIND_IDS: &str =
-    concat!("select ", customer_columns!(), " from customers c where c.organization_id = $1 and c.id = any($2)");
-
-const FIND_EXTERNAL_IDS: &str = concat!(
+/// Each customer is looked up by its key, whatever the planner knows of the table: until somebody has counted the rows,
+/// it takes every organization to be small, and would read all of it instead.
+pub(super) const FIND_IDS: &str = concat!(
     "select ",
     customer_columns!(),
-    " from customers c where c.organization_id = $1 and c.external_id = any($2)"
+    " from unnest($2::bigint[]) as k (id) cross join lateral (select ",
+    customer_columns!(),
+    " from customers c where c.organization_id = $1 and c.id = k.id offset 0) c"
+);
+
+pub(super) const FIND_EXTERNAL_IDS: &str = concat!(
+    "select ",
+    customer_columns!(),
+    " from unnest($2::text[]) as k (external_id) cross join lateral (select ",
+    customer_columns!(),
+    " from customers c where c.organization_id = $1 and c.external_id = k.external_id offset 0) c"
 );
 
 const FIND_IDS_OF_MANY: &str = concat!(

@@ -32,10 +32,12 @@ fn rounded(limit: u16) -> u16 {
     LIMITS.into_iter().find(|size| *size >= limit).unwrap_or(limit)
 }
 
-const RECEIPTS: &str = "
-    select r.key, r.fingerprint, r.at, r.status, r.headers::text, r.body
-    from receipts r
-    where r.organization_id = $1 and r.key = any($2)";
+/// Each receipt is looked up by its key, as customers are.
+pub(super) const RECEIPTS: &str = "
+    select f.key, f.fingerprint, f.at, f.status, f.headers, f.body
+    from unnest($2::bytea[]) as k (key) cross join lateral (
+        select r.key, r.fingerprint, r.at, r.status, r.headers::text, r.body
+        from receipts r where r.organization_id = $1 and r.key = k.key offset 0) f";
 
 const ORGANIZATIONS_WITH_OLD_RECEIPTS: &str = "
     select o.id
@@ -82,9 +84,12 @@ fn statement(query: &EventQuery) -> (String, PgArguments) {
     }
     let order = format!("order by e.sequence limit {}", rounded(query.limit));
     if query.customer.is_some() {
-        let part = |condition| format!("({sql} and e.subject {condition} {order})");
-        let parts = format!("{} union all {}", part("is null"), part("is not null"));
-        return (format!(concat!("select ", event_columns!(), " from ({}) e {}"), parts, order), arguments);
+        let limit = rounded(query.limit);
+        // A customer's own events are in the order of its versions, which is that of their index.
+        let own = format!("({sql} and e.subject is null order by e.version limit {limit})");
+        let records = format!("({sql} and e.subject is not null {order})");
+        let sql = format!(concat!("select ", event_columns!(), " from ({} union all {}) e {}"), own, records, order);
+        return (sql, arguments);
     }
     write!(sql, " {order}").expect(written);
     (sql, arguments)

@@ -15,12 +15,16 @@ mod fault;
 mod lists;
 mod loans;
 mod migrate;
+#[cfg(test)]
+mod plans;
 mod pool;
 #[cfg(test)]
 mod pool_faults;
 mod records;
 mod statements;
+mod statistics;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -88,6 +92,7 @@ pub struct PostgresStore {
     sessions: Sessions,
     connect: PgConnectOptions,
     tasks: TaskTracker,
+    given: Arc<statistics::Given>,
 }
 
 impl PostgresStore {
@@ -100,7 +105,7 @@ impl PostgresStore {
         let connect = pool::parse(url)?;
         pool::probe(&connect, options.acquire_timeout).await?;
         let sessions = Sessions::new(pool::pool(connect.clone(), &options), &options);
-        Ok(Self { sessions, connect, tasks: TaskTracker::new() })
+        Ok(Self { sessions, connect, tasks: TaskTracker::new(), given: Arc::default() })
     }
 
     /// Brings the schema to the version that this program knows. Safe when several programs do it at once.
@@ -209,6 +214,10 @@ impl CustomerStore for PostgresStore {
         let count = units.len();
         let sessions = self.sessions.clone();
         let verdicts = self.detached(async move { commit::commit(&sessions, units).await }).await;
+        if self.given.add(count) {
+            let sessions = self.sessions.clone();
+            self.tasks.spawn(async move { statistics::refresh(&sessions).await });
+        }
         // What a task had done before it panicked, nobody knows.
         verdicts
             .unwrap_or_else(|failure| (0..count).map(|_| Err(CommitError::Unknown(failure.clone().cause()))).collect())

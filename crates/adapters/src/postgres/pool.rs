@@ -201,13 +201,13 @@ async fn is_alive(session: &mut PgConnection) -> bool {
 /// Plans are made once and for whichever values come: a statement that was prepared while a table was small has to be
 /// right when it is not. Hence no sequential scan where an index will do, and no hash or merge join, nor a loop over
 /// rows kept aside, which would read a whole table, or all of an organization's part of it, to meet a handful of keys.
-fn session_setup(options: &PostgresOptions) -> String {
+pub(super) fn session_setup(options: &PostgresOptions) -> String {
     let milliseconds = |duration: Duration| duration.as_millis().max(1);
     format!(
         "set statement_timeout = {}; set lock_timeout = {}; set idle_in_transaction_session_timeout = {}; \
          set default_transaction_isolation = 'read committed'; set plan_cache_mode = force_generic_plan; \
-         set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set enable_material = off; set jit = off; \
-         set default_text_search_config = 'pg_catalog.simple'",
+         set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set enable_material = off; \
+         set jit = off; set default_text_search_config = 'pg_catalog.simple'",
         milliseconds(options.statement_timeout),
         milliseconds(options.lock_timeout),
         milliseconds(options.idle_in_transaction_timeout),

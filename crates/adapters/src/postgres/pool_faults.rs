@@ -170,7 +170,7 @@ async fn a_server_that_falls_silent_under_a_commit_leaves_the_outcome_unknown_an
     };
     let connect = through.options([("search_path", schema.as_str())]);
     let sessions = Sessions::new(super::pool::pool(connect.clone(), &options), &options);
-    let store = PostgresStore { sessions, connect, tasks: TaskTracker::new() };
+    let store = PostgresStore { sessions, connect, tasks: TaskTracker::new(), given: Arc::default() };
     store.migrate().await.unwrap();
     let at = Timestamp::from_microseconds(0).unwrap();
     let organization = store.add_organization("Lender", at).await.unwrap();

@@ -57,7 +57,7 @@ const FOUND: &str = concat!(
 
 /// Creates accounts, and changes those that are at the version expected of them. Holders that an account has no more
 /// go, new ones come; the others stay as they are.
-const HOLD: &str = concat!(
+pub(super) const HOLD: &str = concat!(
     moved!("0"),
     ", made as (
         insert into accounts (organization_id, id, version, primary_holder, status, kind, portfolio, opened_at,
@@ -78,12 +78,12 @@ const HOLD: &str = concat!(
         from moved cross join unnest($21::text[], $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[],
             $27::timestamptz[], $28::timestamptz[], $29::text[], $30::bigint[])
             as t (id, version, primary_holder, status, kind, portfolio, opened_at, closed_at, cards, expected)
-        where a.organization_id = $1 and a.id = t.id and a.version = t.expected
+        where a.organization_id = $1 and a.id = t.id and a.version = t.expected and t.version > 0 and t.expected > 0
         returning a.id
     ), gone as (
         delete from account_holders h
-        using moved cross join unnest($21::text[], $30::bigint[]) as t (id, expected)
-        where h.organization_id = $1 and h.account_id = t.id and t.expected > 0
+        using moved cross join unnest($21::text[], $22::bigint[], $30::bigint[]) as t (id, version, expected)
+        where h.organization_id = $1 and h.account_id = t.id and t.version > 0 and t.expected > 0
             and ((h.account_id, h.holder) in (select k.account_id, k.holder
                 from unnest($31::text[], $32::text[]) as k (account_id, holder))) is not true
     ), come as (
@@ -99,15 +99,15 @@ const HOLD: &str = concat!(
 /// Creates loans, and changes those that are at the version expected of them, where their customers' rows count the
 /// loans that are expected and are Active if need be; moves the counts. The conditions are the updates' own: a row
 /// that another transaction changes meanwhile is looked at again.
-const LEND: &str = concat!(
+pub(super) const LEND: &str = concat!(
     moved!("0"),
     ", counted as (
         update customers c
         set open_loans = t.open_after, loan_count = t.total_after
         from moved cross join unnest($32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[],
             $37::boolean[]) as t (id, open_before, total_before, open_after, total_after, needs_active)
-        where c.organization_id = $1 and c.id = t.id and c.open_loans = t.open_before
-            and c.loan_count = t.total_before and (c.status = 'Active' or not t.needs_active)
+        where c.organization_id = $1 and c.id = t.id and t.id > 0 and t.total_after > 0
+            and c.open_loans = t.open_before and c.loan_count = t.total_before and (c.status = 'Active' or not t.needs_active)
         returning c.id
     ), made as (
         insert into loans (organization_id, id, external_id, customer_id, version, status, principal,
@@ -131,7 +131,7 @@ const LEND: &str = concat!(
             as t (id, external_id, customer_id, version, status, principal, total_outstanding, total_paid,
                 expected_disbursement_on, position, expected)
         where l.organization_id = $1 and l.id = t.id and l.version = t.expected and l.external_id = t.external_id
-            and l.customer_id = t.customer_id
+            and l.customer_id = t.customer_id and t.version > 0 and t.expected > 0
         returning l.id
     ), ",
     told_and_kept!(),

@@ -3,6 +3,10 @@
 //!
 //! Each of them begins by moving the counters in the organization's row. That row's lock puts an organization's
 //! commits in the order of their sequences, and since everything that writes takes it first, no deadlock is possible.
+//!
+//! Where rows are joined with what is bound, a condition that all of them meet, such as `t.version > 0`, speaks to the
+//! planner: it takes them to be few then, and looks each up by its key. Until somebody has counted the rows, it takes
+//! every organization to be smaller still, and would read all of it instead.
 
 use custodia_domain::record::RecordEvent;
 use custodia_domain::unit::ForbiddenLoans;
@@ -116,7 +120,7 @@ const CREATE: &str = concat!(
 /// Changes customers that are at the version expected of them and, where they are closed, have no open loan; events
 /// and receipts of the others are left out. The conditions are the update's own: a row that another transaction changes
 /// meanwhile is looked at again.
-const CHANGE: &str = concat!(
+pub(super) const CHANGE: &str = concat!(
     moved!("0"),
     ", applied as (
         update customers c
@@ -130,7 +134,7 @@ const CHANGE: &str = concat!(
         from moved cross join ",
     rows!(", $46::bigint[], $47::boolean[]", ", expected, closes"),
     " where c.organization_id = $1 and c.id = t.id and c.version = t.expected
-            and (c.open_loans = 0 or not t.closes)
+            and t.version > 0 and t.expected > 0 and (c.open_loans = 0 or not t.closes)
         returning c.id
     ), ",
     // In parentheses, and asked whether it is true, the membership is looked up in a hash table; as a join it would
@@ -143,12 +147,13 @@ const CHANGE: &str = concat!(
 
 /// Removes customers that are at the version expected of them and have no loan. The count is right only where all of them are: the
 /// caller makes sure of that before, under the organization's lock.
-const REMOVE: &str = concat!(
+pub(super) const REMOVE: &str = concat!(
     moved!("0 - cardinality($20::bigint[])"),
     ", applied as (
         delete from customers c
         using moved cross join unnest($20::bigint[], $21::bigint[]) as t (id, expected)
         where c.organization_id = $1 and c.id = t.id and c.version = t.expected and c.loan_count = 0
+            and t.id > 0 and t.expected > 0
         returning c.id
     ), ",
     told!("true"),
@@ -172,7 +177,7 @@ const KEEP: &str = "
     select array(select kept.key from kept) from locked";
 
 /// What stands in the way of each change, as far as the database knows.
-const JUDGE: &str = "
+pub(super) const JUDGE: &str = "
     select
         (select c.version from customers c where c.organization_id = $1 and c.id = t.id),
         (select c.external_id from customers c where c.organization_id = $1 and c.id = t.id),

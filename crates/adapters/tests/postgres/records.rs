@@ -437,38 +437,3 @@ async fn facets_come_back_and_customers_are_filtered_and_sorted_by_them() {
         assert_eq!(walked, expected, "{sort:?} {direction:?}, one by one");
     }
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "timing"]
-async fn timing() {
-    let stage = postgres().await;
-    let organization = stage.organization().await;
-    stage.store.reserve(organization, custodia_domain::ports::Counter::Customers, 20000).await.unwrap();
-    let start = std::time::Instant::now();
-    for round in 0..60 {
-        let mut unit = batch(organization, round * 50 + 1, "c");
-        unit.receipt = None;
-        stage.commit(unit).await.unwrap();
-    }
-    println!("60 batches of 50: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    for round in 100..130 {
-        let changes =
-            (0..100).map(|n| created(organization, number(round * 100 + n), mirrored(&format!("x{round}-{n}"))).1);
-        stage.commit(unit(organization, changes.collect())).await.unwrap();
-    }
-    println!("30 bulks of 100: {:?}", start.elapsed());
-    let ada = active(&stage, organization, "ada").await;
-    let start = std::time::Instant::now();
-    for id in 1..=300 {
-        let owner = stage.find(organization, ada.id()).await.unwrap();
-        let loan = report(None, id, &owner, position(LoanStatus::Approved, "10"));
-        stage.commit(lending(organization, vec![loan])).await.unwrap();
-    }
-    println!("300 loans: {:?}", start.elapsed());
-    let a = stage.store.accounts(organization, &[external("a-c-1")]).await.unwrap().remove(0).unwrap();
-    let next = put(organization, Some(&a), "a-c-1", &["c-1", "eve"]);
-    stage.commit(Unit { accounts: vec![next], ..unit(organization, Vec::new()) }).await.unwrap();
-    stage.store.held_by(organization, &[external("c-1")]).await.unwrap();
-    stage.store.events(&EventQuery { customer: Some(ada.id()), ..events_of(organization) }).await.unwrap();
-}

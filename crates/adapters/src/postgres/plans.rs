@@ -1,0 +1,124 @@
+//! That statements find their rows by their keys: those that read even where their plans were made while the tables
+//! were empty. Needs the server that `scripts/with-postgres` starts.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::{PostgresOptions, accounts, customers, events, loans, migrate, pool, records, statements};
+
+/// A statement, and the keys by which it finds rows: index and columns.
+type Keyed = (&'static str, &'static [&'static str]);
+
+const READS: &[Keyed] = &[
+    (customers::FIND_IDS, &["customers_pkey: organization_id, id"]),
+    (customers::FIND_EXTERNAL_IDS, &["customers_external_id_key: organization_id, external_id"]),
+    (events::RECEIPTS, &["receipts_pkey: organization_id, key"]),
+    (
+        statements::JUDGE,
+        &["customers_pkey: organization_id, id", "customers_external_id_key: organization_id, external_id"],
+    ),
+    (accounts::ACCOUNTS, &["accounts_pkey: organization_id, id"]),
+    (accounts::HELD, &["account_holders_pkey: organization_id, holder", "accounts_pkey: organization_id, id"]),
+    (loans::LOANS, &["loans_pkey: organization_id, id", "loans_external_id_key: organization_id, external_id"]),
+    (loans::TOTALS, &["loans_customer_idx: organization_id, customer_id"]),
+    (loans::SCORES, &["credit_scores_pkey: organization_id, external_id"]),
+];
+
+const WRITES: &[Keyed] = &[
+    (statements::CHANGE, &["customers_pkey: organization_id, id"]),
+    (statements::REMOVE, &["customers_pkey: organization_id, id"]),
+    (
+        records::HOLD,
+        &["accounts_pkey: organization_id, id", "account_holders_account_idx: organization_id, account_id"],
+    ),
+    (records::LEND, &["customers_pkey: organization_id, id", "loans_external_id_key: organization_id, external_id"]),
+];
+
+/// As many rows as a store has written when it first has them counted, or fewer.
+const SOME_ROWS: &str = "
+    insert into organizations (id, name, default_office_id, next_customer_id, next_company_id, next_loan_id,
+        next_sequence, customer_count, created_at) values (1, 'Lender', 1, 1, 1, 1, 0, 0, now());
+    insert into offices (organization_id, id, name, created_at) values (1, 1, 'Head Office', now());
+    insert into customers (organization_id, id, version, office_id, status, submitted_on, full_name, sort_name,
+        open_loans, loan_count, created_at, updated_at, search)
+        select 1, g, 1, 1, 'Pending', date '2026-05-22', 'Ada', 'ada', 0, 0, now(), now(), ''
+        from generate_series(1, 150) g;
+    insert into accounts (organization_id, id, version, primary_holder, status, kind, portfolio, opened_at, cards,
+        updated_at)
+        select 1, g::text, 1, 'c' || g, 'OPEN', 'SAV', 'gold', now(), '[]', now() from generate_series(1, 150) g;
+    insert into account_holders (organization_id, holder, account_id)
+        select 1, 'c' || g, g::text from generate_series(1, 150) g;
+    insert into loans (organization_id, id, external_id, customer_id, version, status, principal, position, updated_at)
+        select 1, g, g::text, g, 1, 'Active', 1, '{}', now() from generate_series(1, 150) g;
+    analyze customers, accounts, account_holders, loans";
+
+/// An empty schema, and a session as the store's are.
+async fn session(name: &str) -> PgConnection {
+    #[expect(clippy::disallowed_methods, reason = "the tests' server is named by the environment")]
+    let url = std::env::var("CUSTODIA_TEST_POSTGRES_URL")
+        .expect("CUSTODIA_TEST_POSTGRES_URL names a PostgreSQL server: run `scripts/with-postgres cargo test`");
+    let options = pool::parse(&url).unwrap();
+    let name = format!("plans_{name}_{}", std::process::id());
+    let mut session = PgConnection::connect_with(&options).await.unwrap();
+    let fresh = format!("drop schema if exists {name} cascade; create schema {name}");
+    sqlx::raw_sql(AssertSqlSafe(fresh)).execute(&mut session).await.unwrap();
+    let options = options.options([("search_path", name)]);
+    migrate::run(&options).await.unwrap();
+    let mut session = PgConnection::connect_with(&options).await.unwrap();
+    let setup = pool::session_setup(&PostgresOptions::default());
+    sqlx::raw_sql(AssertSqlSafe(setup)).execute(&mut session).await.unwrap();
+    session
+}
+
+/// The greatest number of a parameter.
+fn parameters(sql: &str) -> usize {
+    let number = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    sql.split('$').skip(1).filter_map(|rest| rest[..number(rest)].parse().ok()).max().unwrap_or(0)
+}
+
+async fn plan(session: &mut PgConnection, sql: &str) -> String {
+    let prepare = format!("deallocate all; prepare asked as {sql}");
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *session).await.unwrap();
+    let nulls = vec!["null"; parameters(sql)].join(", ");
+    let explain = format!("explain (costs off) execute asked({nulls})");
+    let lines: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(explain)).persistent(false).fetch_all(session).await.unwrap();
+    lines.join("\n")
+}
+
+/// Whether the plan looks rows up in that index by values of all those columns.
+fn looks_up(plan: &str, key: &str) -> bool {
+    let (index, columns) = key.split_once(": ").unwrap();
+    let mut lines = plan.lines();
+    while let Some(line) = lines.next() {
+        let names = line.split_whitespace().any(|word| word == index);
+        if names && line.contains("Scan") {
+            let condition = lines.clone().next().unwrap_or_default();
+            if columns.split(", ").all(|column| condition.contains(&format!("({column} = "))) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+async fn check(session: &mut PgConnection, statements: &[Keyed]) {
+    for (sql, keys) in statements {
+        let plan = plan(session, sql).await;
+        for key in *keys {
+            assert!(looks_up(&plan, key), "{key}\n{sql}\n{plan}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_by_its_key_is_so_before_there_is_any_row() {
+    check(&mut session("empty").await, READS).await;
+}
+
+#[tokio::test]
+async fn what_is_written_by_its_key_is_so_once_rows_are_counted() {
+    let mut session = session("counted").await;
+    sqlx::raw_sql(SOME_ROWS).execute(&mut session).await.unwrap();
+    check(&mut session, WRITES).await;
+    check(&mut session, READS).await;
+}
