@@ -10,6 +10,20 @@ async fn crm(server: &Server, method: Method, path: &str, body: Option<Value>) -
     Answer::to(request).await.expect("a running server answers")
 }
 
+async fn publish(server: &Server, body: Value) -> Answer {
+    let session = server.publisher_session().await;
+    let request = server.request(Method::POST, "/v2/data/customers").header("X-CDLX-Session-Token", session);
+    Answer::to(request.json(&body)).await.expect("a running server answers")
+}
+
+fn enrolled(id: &str) -> Value {
+    json!({"customers": [{
+        "sourceCustomerId": id, "organizationId": "north", "postalCode": "10115", "country": "DE",
+        "customerCreationDate": "2026-01-05T08:00:00Z", "enrollmentStartDate": "2026-01-05T08:00:00Z",
+        "enrollmentOptInStatus": "ACTIVE", "alertOptInStatus": ["ALL"], "targetingIndicator": "TARGET", "accounts": [],
+    }]})
+}
+
 both! {
     async fn a_crm_customer_is_read_and_closed_through_lms(server: Server) {
         let body = json!({"name": "Alan Turing", "email": "alan@example.com", "source": "web", "whatsapp_number": "+255700000001"});
@@ -42,6 +56,25 @@ both! {
         assert!(item.as_object().unwrap().contains_key("email") && item["email"].is_null());
         let both_paths = crm(&server, Method::GET, "/external/v1/external/v1/customers", None).await.expect(200);
         assert_eq!(both_paths.json, listed.json);
+    }
+
+    async fn a_published_customer_is_named_after_its_id_until_another_dialect_names_it(server: Server) {
+        let _ = publish(&server, enrolled("bank-1")).await.expect(200);
+        let path = "/v1/customers/external/bank-1";
+        let seen = server.get(path).await.expect(200);
+        assert_eq!(seen.json["displayName"], "bank-1 Customer");
+        assert_eq!(seen.json["activationDate"], "2026-01-05");
+        let _ = server.put(path, json!({"fullname": "Grace Hopper"})).await.expect(200);
+        let named = crm(&server, Method::GET, "/external/v1/customers/bank-1", None).await.expect(200);
+        assert_eq!(named.json["name"], "Grace Hopper");
+        let _ = publish(&server, enrolled("bank-1")).await.expect(200);
+        assert_eq!(server.get(path).await.expect(200).json["displayName"], "Grace Hopper");
+    }
+
+    async fn an_external_id_is_taken_in_every_dialect(server: Server) {
+        let _ = publish(&server, enrolled("shared-1")).await.expect(200);
+        let refused = server.post("/v1/customers", json!({"externalId": "shared-1"})).await.expect(409);
+        assert_eq!(refused.json["code"], "aborted");
     }
 
     async fn a_fault_is_told_in_the_shape_of_the_path_it_happened_on(server: Server) {
