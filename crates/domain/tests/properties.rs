@@ -61,9 +61,8 @@ proptest! {
 
     #[test]
     fn an_external_id_is_refused_or_kept_byte_for_byte(text in "\\PC{0,140}|.{0,10}|[ \\t]?[a-z]{0,3}[ \\t]?") {
-        match ExternalId::parse(&text) {
-            Ok(id) => prop_assert_eq!(id.as_str(), text),
-            Err(error) => prop_assert!(!error.to_string().contains(&text) || text.len() < 3),
+        if let Ok(id) = ExternalId::parse(&text) {
+            prop_assert_eq!(id.as_str(), text);
         }
     }
 

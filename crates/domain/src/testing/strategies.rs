@@ -105,6 +105,7 @@ pub fn name() -> impl Strategy<Value = Name> {
         full_name().prop_map(Name::Full),
         Just(Name::FollowsExternalId),
     ]
+    .boxed()
 }
 
 /// Drafts of customers, valid and not: dates may be in the future or out of order, the external id may be missing.
@@ -118,45 +119,49 @@ pub fn new_customer() -> impl Strategy<Value = NewCustomer> {
     );
     let what = (option::of(date_near(20_000)), option::of(1..9_i64), option::of(client_type()), option::of(1..9_i64));
     let when = (option::weighted(0.4, date_near(30)), option::weighted(0.6, date_near(30)));
-    (who, what, when, acquisition(), option::weighted(0.2, enrolment())).prop_map(
-        |(
-            (external_id, office, name, mobile, email),
-            (born, gender, client_type, legal_form),
-            (submitted, activated),
-            acquisition,
-            enrolment,
-        )| {
-            NewCustomer {
-                external_id,
-                office: OfficeId::parse(office).expect("positive"),
-                name,
-                mobile,
-                email,
-                born,
-                gender: gender.map(|id| GenderId::parse(id).expect("positive")),
-                client_type,
-                legal_form: legal_form.map(|id| LegalFormId::parse(id).expect("positive")),
-                submitted,
-                activated,
+    (who, what, when, acquisition(), option::weighted(0.2, enrolment()))
+        .prop_map(
+            |(
+                (external_id, office, name, mobile, email),
+                (born, gender, client_type, legal_form),
+                (submitted, activated),
                 acquisition,
                 enrolment,
-            }
-        },
-    )
+            )| {
+                NewCustomer {
+                    external_id,
+                    office: OfficeId::parse(office).expect("positive"),
+                    name,
+                    mobile,
+                    email,
+                    born,
+                    gender: gender.map(|id| GenderId::parse(id).expect("positive")),
+                    client_type,
+                    legal_form: legal_form.map(|id| LegalFormId::parse(id).expect("positive")),
+                    submitted,
+                    activated,
+                    acquisition,
+                    enrolment,
+                }
+            },
+        )
+        .boxed()
 }
 
 /// Customers as their creation leaves them.
 pub fn customer() -> impl Strategy<Value = (Customer, CustomerEvent)> {
-    (id(), new_customer(), moment()).prop_filter_map("an invalid draft", |(id, mut new, moment)| {
-        // Most random dates contradict one another: keep the draft, drop what is wrong with it.
-        if !new.problems(moment.today).is_empty() {
-            new.submitted = None;
-            new.activated = new.activated.map(|date| date.min(moment.today));
-            new.born = new.born.map(|date| date.min(moment.today));
-            new.enrolment = new.enrolment.filter(|enrolment| enrolment.problems(moment.today).is_empty());
-        }
-        Customer::open(OrganizationId::FIRST, CustomerId::parse(id).ok()?, new, moment).ok()
-    })
+    (id(), new_customer(), moment())
+        .prop_filter_map("an invalid draft", |(id, mut new, moment)| {
+            // Most random dates contradict one another: keep the draft, drop what is wrong with it.
+            if !new.problems(moment.today).is_empty() {
+                new.submitted = None;
+                new.activated = new.activated.map(|date| date.min(moment.today));
+                new.born = new.born.map(|date| date.min(moment.today));
+                new.enrolment = new.enrolment.filter(|enrolment| enrolment.problems(moment.today).is_empty());
+            }
+            Customer::open(OrganizationId::FIRST, CustomerId::parse(id).ok()?, new, moment).ok()
+        })
+        .boxed()
 }
 
 fn patch<T: Clone + std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Patch<T>> {
@@ -171,6 +176,7 @@ pub fn name_patch() -> impl Strategy<Value = NamePatch> {
         2 => (option::of(name_part()), patch(name_part()), option::of(name_part()))
             .prop_map(|(first, middle, last)| NamePatch::Parts { first, middle, last }),
     ]
+    .boxed()
 }
 
 fn free_text() -> impl Strategy<Value = FreeText> {
@@ -201,19 +207,21 @@ fn company() -> impl Strategy<Value = CompanyNumber> {
 pub fn acquisition() -> impl Strategy<Value = Acquisition> {
     let place = (option::of(free_text()), option::of(free_text()), option::of(free_text()));
     let rest = (option::of(source()), option::of(ip_address()), option::of(latitude()), option::of(longitude()));
-    option::weighted(0.4, (place, rest)).prop_map(|known| {
-        let Some(((city, country, location), (source, ip, latitude, longitude))) = known else {
-            return Acquisition::EMPTY;
-        };
-        Acquisition { source, ip, city, country, location, latitude, longitude, company: None }
-    })
+    option::weighted(0.4, (place, rest))
+        .prop_map(|known| {
+            let Some(((city, country, location), (source, ip, latitude, longitude))) = known else {
+                return Acquisition::EMPTY;
+            };
+            Acquisition { source, ip, city, country, location, latitude, longitude, company: None }
+        })
+        .boxed()
 }
 
 /// Partial changes of what an intake records; with companies, which need not exist.
 pub fn acquisition_patch() -> impl Strategy<Value = AcquisitionPatch> {
     let place = (patch(free_text()), patch(free_text()), patch(free_text()));
-    (place, patch(source()), patch(ip_address()), patch(latitude()), patch(longitude()), patch(company())).prop_map(
-        |((city, country, location), source, ip, latitude, longitude, company)| AcquisitionPatch {
+    (place, patch(source()), patch(ip_address()), patch(latitude()), patch(longitude()), patch(company()))
+        .prop_map(|((city, country, location), source, ip, latitude, longitude, company)| AcquisitionPatch {
             source,
             ip,
             city,
@@ -222,8 +230,8 @@ pub fn acquisition_patch() -> impl Strategy<Value = AcquisitionPatch> {
             latitude,
             longitude,
             company,
-        },
-    )
+        })
+        .boxed()
 }
 
 /// Parts in the programme, some of which begin in the future or end before they begin.
@@ -237,22 +245,24 @@ pub fn enrolment() -> impl Strategy<Value = Enrolment> {
         select(Targeting::ALL),
         option::of(select(Redemption::ALL)),
     );
-    (who, when, what).prop_map(|((parent, subsidiary, postal_code, country), (customer_since, starts, ends), what)| {
-        let (opt_in, alerts, targeting, redemption) = what;
-        Enrolment {
-            parent,
-            subsidiary: Subsidiary::parse(&subsidiary).expect("digits"),
-            postal_code: PostalCode::parse(&postal_code).expect("digits"),
-            country: CountryCode::parse(&country).expect("assigned"),
-            customer_since,
-            starts,
-            ends,
-            opt_in,
-            alerts,
-            targeting,
-            redemption,
-        }
-    })
+    (who, when, what)
+        .prop_map(|((parent, subsidiary, postal_code, country), (customer_since, starts, ends), what)| {
+            let (opt_in, alerts, targeting, redemption) = what;
+            Enrolment {
+                parent,
+                subsidiary: Subsidiary::parse(&subsidiary).expect("digits"),
+                postal_code: PostalCode::parse(&postal_code).expect("digits"),
+                country: CountryCode::parse(&country).expect("assigned"),
+                customer_since,
+                starts,
+                ends,
+                opt_in,
+                alerts,
+                targeting,
+                redemption,
+            }
+        })
+        .boxed()
 }
 
 /// An external id of a few, so that random records meet.
@@ -377,17 +387,20 @@ pub fn customer_patch() -> impl Strategy<Value = CustomerPatch> {
         prop_oneof![2 => Just(AcquisitionPatch::default()), 1 => acquisition_patch()],
         option::weighted(0.2, enrolment()),
     );
-    (core, facets).prop_map(|((external_id, name, mobile, email, born), (mut acquisition, enrolment))| {
-        // A company has to exist in the store that is tested: those are for the tests that make companies.
-        acquisition.company = Patch::Keep;
-        CustomerPatch { external_id, name, mobile, email, born, acquisition, enrolment }
-    })
+    (core, facets)
+        .prop_map(|((external_id, name, mobile, email, born), (mut acquisition, enrolment))| {
+            // A company has to exist in the store that is tested: those are for the tests that make companies.
+            acquisition.company = Patch::Keep;
+            CustomerPatch { external_id, name, mobile, email, born, acquisition, enrolment }
+        })
+        .boxed()
 }
 
 /// When and why a customer is closed.
 pub fn closing_terms() -> impl Strategy<Value = ClosingTerms> {
     (date_near(40), 1..9_i64)
         .prop_map(|(on, reason)| ClosingTerms { on, reason: ClosureReasonId::parse(reason).expect("positive") })
+        .boxed()
 }
 
 /// Any command.
@@ -398,21 +411,24 @@ pub fn caller_command() -> impl Strategy<Value = Command> {
         1 => closing_terms().prop_map(Command::Close),
         1 => Just(Command::Delete),
     ]
+    .boxed()
 }
 
 /// Commands with the moments at which they come, in order of time.
 pub fn command_sequence(longest: usize) -> impl Strategy<Value = Vec<(Command, Moment)>> {
-    (moment(), vec((caller_command(), 0..2 * 86_400_000_000_i64), 0..=longest)).prop_map(|(start, steps)| {
-        let mut now = start.at.microseconds();
-        steps
-            .into_iter()
-            .map(|(command, pause)| {
-                now += pause;
-                let at = Timestamp::from_microseconds(now).expect("in range");
-                (command, Moment { at, today: at.date_utc() })
-            })
-            .collect()
-    })
+    (moment(), vec((caller_command(), 0..2 * 86_400_000_000_i64), 0..=longest))
+        .prop_map(|(start, steps)| {
+            let mut now = start.at.microseconds();
+            steps
+                .into_iter()
+                .map(|(command, pause)| {
+                    now += pause;
+                    let at = Timestamp::from_microseconds(now).expect("in range");
+                    (command, Moment { at, today: at.date_utc() })
+                })
+                .collect()
+        })
+        .boxed()
 }
 
 /// A customer with all that happened to it.
