@@ -126,6 +126,17 @@ mod tests {
         assert_eq!(routes, documented);
     }
 
+    /// Whether the document has the method under that path, or under a template that the path is an instance of: a
+    /// word that is a route of its own may also be an id.
+    fn is_documented(document: &serde_json::Value, path: &str, method: &str) -> bool {
+        let is_instance = |template: &str| {
+            let same = |(one, other): (&str, &str)| one == other || one.starts_with('{');
+            template.split('/').count() == path.split('/').count() && template.split('/').zip(path.split('/')).all(same)
+        };
+        let paths = document["paths"].as_object().unwrap();
+        paths.iter().any(|(template, item)| is_instance(template) && !item[method].is_null())
+    }
+
     #[tokio::test]
     async fn every_method_of_a_route_is_documented_and_every_documented_method_is_there() {
         let (router, document) = whole();
@@ -135,7 +146,7 @@ mod tests {
                 let request = Request::builder().method(method).uri(&target).body(String::new()).unwrap();
                 let there = router.clone().oneshot(request).await.unwrap().status() != 405;
                 let name = if method == "HEAD" { "get".to_owned() } else { method.to_lowercase() };
-                assert_eq!(there, !document["paths"][&path][name].is_null(), "{method} {path}");
+                assert_eq!(there, is_documented(&document, &path, &name), "{method} {path}");
             }
         }
     }
