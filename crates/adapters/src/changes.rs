@@ -15,7 +15,7 @@ pub fn value_to_json(value: &Value) -> Json {
         Value::Integer(number) => Json::from(*number),
         Value::Date(date) => Json::from(date.to_string()),
         Value::Instant(instant) => Json::from(instant.to_string()),
-        Value::List(items) => Json::from_iter(items.iter().map(|item| &**item)),
+        Value::List(items) => items.iter().map(|item| &**item).collect(),
     }
 }
 

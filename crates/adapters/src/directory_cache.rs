@@ -181,7 +181,7 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let at = Timestamp::parse("2026-05-25T09:30:00Z").unwrap();
         let organization = store.add_organization("First", at).await.unwrap();
-        let cached = CachedDirectory::fresh_for(store.clone(), Duration::from_secs(3600));
+        let cached = CachedDirectory::fresh_for(store.clone(), Duration::from_hours(1));
         let count = async || cached.offices(organization).await.unwrap().unwrap().all.len();
         assert_eq!(count().await, 1);
         store.add_office(organization, &OfficeName::parse("Coast").unwrap(), at).await.unwrap();

@@ -146,7 +146,12 @@ mod tests {
                 let request = Request::builder().method(method).uri(&target).body(String::new()).unwrap();
                 let there = router.clone().oneshot(request).await.unwrap().status() != 405;
                 let name = if method == "HEAD" { "get".to_owned() } else { method.to_lowercase() };
-                assert_eq!(there, is_documented(&document, &path, &name), "{method} {path}");
+                let listed = !document["paths"][&path][&name].is_null();
+                assert!(there || !listed, "{method} {path} is documented and not there");
+                assert!(
+                    !there || is_documented(&document, &path, &name),
+                    "{method} {path} is there and not documented"
+                );
             }
         }
     }

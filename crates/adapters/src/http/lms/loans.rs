@@ -141,7 +141,7 @@ struct PageBody<'a> {
     responses((status = 200, description = "A page", body = schema::LoanPage)))]
 pub(super) async fn list(State(lms): State<Lms>, Read(mut call): Read) -> Result<Response, Refused> {
     let wanted = read_list(&mut call);
-    let (caller, (query, owner, page)) = call.ready(wanted)?;
+    let (caller, (query, owner, page)) = call.ready(Some(wanted))?;
     let found = lms.registry.list_loans(&query, owner).await;
     let (views, total) = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
     let items = views.iter().map(LoanBody::from).collect();
@@ -149,7 +149,7 @@ pub(super) async fn list(State(lms): State<Lms>, Read(mut call): Read) -> Result
     Ok(respond(json_answer(serde_json::to_vec(&body).expect("loans are text and numbers"))))
 }
 
-fn read_list(call: &mut Call) -> Option<(LoanQuery, Option<LoanOwner>, u64)> {
+fn read_list(call: &mut Call) -> (LoanQuery, Option<LoanOwner>, u64) {
     let organization = call.principal.organization;
     let (query, problems) = (&mut call.query, &mut call.problems);
     let status = "must be one of the eight labels of a loan's status";
@@ -179,7 +179,7 @@ fn read_list(call: &mut Call) -> Option<(LoanQuery, Option<LoanOwner>, u64)> {
     let offset = page.saturating_sub(1).saturating_mul(u64::from(limit)).min(i64::MAX.unsigned_abs());
     let direction = direction.unwrap_or(custodia_domain::ports::Direction::Ascending);
     let query = LoanQuery { organization, customer: None, status, sort, direction, offset, limit };
-    Some((query, id.or(external), page))
+    (query, id.or(external), page)
 }
 
 fn sort_of(name: &str) -> Option<LoanSort> {

@@ -67,7 +67,7 @@ pub(super) async fn get(State(lms): State<Lms>, Read(mut call): Read) -> Result<
 ///
 /// For any external id, whether or not a customer has it yet.
 #[utoipa::path(put, path = "/v1/credit-scores/{externalId}", operation_id = "reportScore", tag = "Credit",
-    request_body(content = schema::ReportScore, example = json!({"grade": "A", "score": 720, "limit": 250000})),
+    request_body(content = schema::ReportScore, example = json!({"grade": "A", "score": 720, "limit": 2500})),
     responses((status = 200, description = "The scorecard as it is now", body = schema::Scorecard)))]
 pub(super) async fn report(State(lms): State<Lms>, Write(mut call): Write) -> Result<Response, Refused> {
     let id = external_id(&mut call, EXTERNAL_ID);
