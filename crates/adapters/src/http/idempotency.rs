@@ -100,7 +100,7 @@ pub fn key_of(
 pub struct Asked<'a> {
     /// The tenant.
     pub organization: OrganizationId,
-    /// The credential, as [`Principal`](super::auth::Principal) names it.
+    /// The credential, as [`Principal`] names it.
     pub credential: &'a str,
     /// The dialect.
     pub dialect: Dialect,
