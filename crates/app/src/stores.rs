@@ -74,7 +74,6 @@ impl Stores {
     /// # Errors
     /// It cannot be opened, or its schema is not the one that this program knows.
     pub async fn open(config: &Config, migrate: bool) -> anyhow::Result<Self> {
-        let _ = migrate;
         match Place::of(config.database_url())? {
             Place::Memory => Ok(Self::memory()),
             Place::Sqlite(path) => {
