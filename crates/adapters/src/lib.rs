@@ -5,6 +5,7 @@ pub mod cards;
 pub mod changes;
 pub mod clock;
 pub mod directory_cache;
+pub mod event_json;
 pub mod http;
 pub mod identity;
 pub mod ids;
