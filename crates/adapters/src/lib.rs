@@ -4,6 +4,7 @@
 pub mod cards;
 pub mod changes;
 pub mod clock;
+pub mod coalescing;
 pub mod directory_cache;
 pub mod event_json;
 pub mod http;

@@ -139,7 +139,7 @@ fn put(found: &mut [Option<Customer>], places: Option<&Vec<usize>>, customer: Cu
 }
 
 /// Why a row could not be read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum ReadFailure {
     Failed(Failure),
     Corrupt { table: &'static str, column: &'static str, id: i64 },

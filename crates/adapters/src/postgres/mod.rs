@@ -12,6 +12,7 @@ mod customers;
 mod directory;
 mod events;
 mod fault;
+mod gathered;
 mod lists;
 mod loans;
 mod migrate;
@@ -24,7 +25,6 @@ mod records;
 mod statements;
 mod statistics;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,6 +51,7 @@ pub use pool::{ConnectError, PostgresOptions};
 
 use customers::ReadFailure;
 use fault::{Failure, pause};
+use gathered::Gathered;
 use pool::Sessions;
 
 /// How long [`CustomerStore::check`] waits for an answer.
@@ -92,7 +93,7 @@ pub struct PostgresStore {
     sessions: Sessions,
     connect: PgConnectOptions,
     tasks: TaskTracker,
-    given: Arc<statistics::Given>,
+    gathered: Gathered,
 }
 
 impl PostgresStore {
@@ -105,7 +106,9 @@ impl PostgresStore {
         let connect = pool::parse(url)?;
         pool::probe(&connect, options.acquire_timeout).await?;
         let sessions = Sessions::new(pool::pool(connect.clone(), &options), &options);
-        Ok(Self { sessions, connect, tasks: TaskTracker::new(), given: Arc::default() })
+        let tasks = TaskTracker::new();
+        let gathered = Gathered::new(&sessions, &tasks);
+        Ok(Self { sessions, connect, tasks, gathered })
     }
 
     /// Brings the schema to the version that this program knows. Safe when several programs do it at once.
@@ -144,18 +147,7 @@ impl PostgresStore {
         W: for<'s> Fn(&'s mut PgConnection, &'s Q) -> BoxFuture<'s, Result<T, ReadFailure>> + Send + Sync + 'static,
     {
         let sessions = self.sessions.clone();
-        let read = self.detached(async move {
-            let mut attempt = 0;
-            loop {
-                match on_session(&sessions, &query, &work).await {
-                    Err(ReadFailure::Failed(failure)) if failure.may_pass() && attempt + 1 < READS => {
-                        pause(attempt).await;
-                        attempt += 1;
-                    }
-                    outcome => return outcome,
-                }
-            }
-        });
+        let read = self.detached(async move { read(&sessions, &query, &work).await });
         read.await.map_err(StoreError::from)?.map_err(StoreError::from)
     }
 
@@ -182,6 +174,23 @@ impl PostgresStore {
     }
 }
 
+/// Reads; again on another connection, where one broke.
+async fn read<Q, T, W>(sessions: &Sessions, query: &Q, work: &W) -> Result<T, ReadFailure>
+where
+    W: for<'s> Fn(&'s mut PgConnection, &'s Q) -> BoxFuture<'s, Result<T, ReadFailure>>,
+{
+    let mut attempt = 0;
+    loop {
+        match on_session(sessions, query, work).await {
+            Err(ReadFailure::Failed(failure)) if failure.may_pass() && attempt + 1 < READS => {
+                pause(attempt).await;
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Reads on a session of the pool.
 async fn on_session<Q, T, W>(sessions: &Sessions, query: &Q, work: &W) -> Result<T, ReadFailure>
 where
@@ -201,7 +210,7 @@ where
 impl CustomerStore for PostgresStore {
     #[instrument(name = "store.find", skip_all, fields(keys = keys.len()))]
     async fn find(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Customer>>, StoreError> {
-        self.read(keys.to_vec(), |session, keys| Box::pin(customers::find(session, keys))).await
+        self.gathered.find(keys).await
     }
 
     #[instrument(name = "store.list", skip_all)]
@@ -211,16 +220,7 @@ impl CustomerStore for PostgresStore {
 
     #[instrument(name = "store.commit", skip_all, fields(units = units.len()))]
     async fn commit(&self, units: Vec<Unit>) -> Vec<Result<Committed, CommitError>> {
-        let count = units.len();
-        let sessions = self.sessions.clone();
-        let verdicts = self.detached(async move { commit::commit(&sessions, units).await }).await;
-        if self.given.add(count) {
-            let sessions = self.sessions.clone();
-            self.tasks.spawn(async move { statistics::refresh(&sessions).await });
-        }
-        // What a task had done before it panicked, nobody knows.
-        verdicts
-            .unwrap_or_else(|failure| (0..count).map(|_| Err(CommitError::Unknown(failure.clone().cause()))).collect())
+        self.gathered.commit(units).await
     }
 
     #[instrument(name = "store.receipts", skip_all, fields(keys = keys.len()))]
@@ -229,10 +229,7 @@ impl CustomerStore for PostgresStore {
         organization: OrganizationId,
         keys: &[ReceiptKey],
     ) -> Result<Vec<Option<Receipt>>, StoreError> {
-        self.read((organization, keys.to_vec()), |session, (organization, keys)| {
-            Box::pin(events::receipts(session, *organization, keys))
-        })
-        .await
+        self.gathered.receipts(organization, keys).await
     }
 
     #[instrument(name = "store.purge_receipts", skip_all)]
@@ -497,7 +494,7 @@ impl CredentialStore for PostgresStore {
     }
 
     async fn api_keys(&self, hashes: &[[u8; 32]]) -> Result<Vec<Option<ApiKey>>, StoreError> {
-        self.read(hashes.to_vec(), |session, hashes| Box::pin(credentials::api_keys(session, hashes))).await
+        self.gathered.api_keys(hashes).await
     }
 
     async fn list_api_keys(&self, organization: OrganizationId) -> Result<Vec<ApiKey>, StoreError> {

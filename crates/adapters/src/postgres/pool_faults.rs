@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use super::gathered::Gathered;
 use super::pool::Sessions;
 use super::{PostgresOptions, PostgresStore};
 
@@ -170,7 +171,9 @@ async fn a_server_that_falls_silent_under_a_commit_leaves_the_outcome_unknown_an
     };
     let connect = through.options([("search_path", schema.as_str())]);
     let sessions = Sessions::new(super::pool::pool(connect.clone(), &options), &options);
-    let store = PostgresStore { sessions, connect, tasks: TaskTracker::new(), given: Arc::default() };
+    let tasks = TaskTracker::new();
+    let gathered = Gathered::new(&sessions, &tasks);
+    let store = PostgresStore { sessions, connect, tasks, gathered };
     store.migrate().await.unwrap();
     let at = Timestamp::from_microseconds(0).unwrap();
     let organization = store.add_organization("Lender", at).await.unwrap();
