@@ -267,6 +267,14 @@ const LMS: &[Row] = &[
             ),
         ],
     ),
+    (
+        "GET",
+        "/v1/events",
+        Lms,
+        Bearer,
+        Read,
+        &[at("/v1/events?limit=10"), at("/v1/events?types=customer.created&customerId=<customer-number>")],
+    ),
     ("GET", "/v1/credit-scorecard/{externalId}", Lms, Bearer, Read, &[at("/v1/credit-scorecard/<customer>")]),
     (
         "PUT",

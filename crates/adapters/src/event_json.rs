@@ -6,10 +6,24 @@
 use std::fmt;
 
 use custodia_domain::ports::{LogEntry, LoggedEvent, RecordedEvent};
-use custodia_domain::record::{NamedChange, RecordEvent};
-use custodia_domain::{Audit, Change, CustomerEvent, CustomerId, OrganizationId, Sequence, Timestamp, Value};
+use custodia_domain::record::{NamedChange, RecordEvent, RecordKind};
+use custodia_domain::{
+    Audit, Change, CustomerEvent, CustomerId, EventKind, OrganizationId, Sequence, Timestamp, Value,
+};
 use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
+
+/// The names of all types of events, in the order of their documentation.
+pub fn types() -> impl Iterator<Item = &'static str> {
+    let customers = EventKind::ALL.into_iter().map(EventKind::name);
+    customers.chain(RecordKind::ALL.into_iter().map(RecordKind::name))
+}
+
+/// The type of that name, as stores know it.
+#[must_use]
+pub fn type_named(name: &str) -> Option<&'static str> {
+    types().find(|known| *known == name)
+}
 
 /// What an event id begins with.
 const PREFIX: &str = "evt_";
@@ -220,8 +234,7 @@ fn shown_if_there<T: fmt::Display, S: Serializer>(value: &Option<T>, serializer:
 
 #[cfg(test)]
 mod tests {
-    use custodia_domain::record::RecordKind;
-    use custodia_domain::{Actor, EventKind, ExternalId, Field, RequestId, Version};
+    use custodia_domain::{Actor, ExternalId, Field, RequestId, Version};
     use serde_json::json;
 
     use super::*;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use custodia_adapters::arrivals::{AnnouncedStore, Arrivals};
 use custodia_adapters::directory_cache::CachedDirectory;
 use custodia_adapters::http::auth::Authenticator;
 use custodia_adapters::http::crm::{self, Crm};
@@ -26,6 +27,7 @@ pub struct Parts<'s> {
     pub stores: &'s Stores,
     pub signing: Arc<SigningKeys>,
     pub ids: Arc<dyn IdSource>,
+    pub arrivals: Arc<Arrivals>,
 }
 
 /// The routes of every dialect with their document. They are not wrapped yet.
@@ -49,7 +51,7 @@ pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
     });
     let stores = parts.stores;
     let registry = Registry::new(Ports {
-        customers: Arc::clone(&stores.customers),
+        customers: Arc::new(AnnouncedStore::new(Arc::clone(&stores.customers), Arc::clone(&parts.arrivals))),
         directory: Arc::new(CachedDirectory::new(Arc::clone(&stores.directory))),
         accounts: Arc::clone(&stores.accounts),
         loans: Arc::clone(&stores.loans),
@@ -60,7 +62,7 @@ pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
     let identity = Arc::new(identity);
     let authenticator: Arc<dyn Authenticator> = Arc::clone(&identity) as _;
     let mut documented = assemble([
-        lms::router(Lms::new(registry.clone(), Arc::clone(&authenticator), cursors)),
+        lms::router(Lms::new(registry.clone(), Arc::clone(&authenticator), cursors, parts.arrivals)),
         crm::router(Crm::new(registry.clone(), Arc::clone(&authenticator))),
         publisher::router(Publisher::new(registry, authenticator, identity)),
     ]);
@@ -81,7 +83,8 @@ pub fn document() -> anyhow::Result<String> {
 
 fn in_memory(stores: &Stores) -> anyhow::Result<Parts<'_>> {
     let signing = Arc::new(SigningKeys::from_pem(&generate_key(), "custodia", Duration::from_hours(1))?);
-    Ok(Parts { stores, signing, ids: Arc::new(BlockIds::new(Arc::clone(&stores.customers))) })
+    let ids = Arc::new(BlockIds::new(Arc::clone(&stores.customers)));
+    Ok(Parts { stores, signing, ids, arrivals: Arc::default() })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use custodia_adapters::arrivals::{Arrivals, LOOK_EVERY};
 use custodia_adapters::http;
 use custodia_adapters::http::ops::{self, Draining, Ops};
 use custodia_adapters::ids::BlockIds;
@@ -48,7 +49,10 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut chores = JoinSet::new();
     chores.spawn(ops::upkeep(ops.metrics.clone()));
     chores.spawn(purge(Arc::clone(&stores.customers), config.clock.clone(), config.receipt_retention));
-    let parts = Parts { stores: &stores, signing, ids: Arc::clone(&ids) as Arc<dyn IdSource> };
+    let arrivals = Arc::new(Arrivals::default());
+    chores.spawn(look(Arc::clone(&arrivals), Arc::clone(&stores.customers)));
+    let ids_of_routes = Arc::clone(&ids) as Arc<dyn IdSource>;
+    let parts = Parts { stores: &stores, signing, ids: ids_of_routes, arrivals: Arc::clone(&arrivals) };
     let api = routes::api(config, parts)?.router;
     let (router, ops_router) = match ops_listener {
         Some(_) => (api, Some(http::wrap(ops::router(ops), &config.http))),
@@ -66,6 +70,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let stop = async {
         signals.either().await;
         draining.begin();
+        arrivals.close();
         tracing::info!("told to stop: finishing what is in flight");
     };
     let drained = http::serve(listener, http::wrap(router, &config.http), &config.server, stop).await;
@@ -131,6 +136,11 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Finds what other processes commit, for those who wait for it.
+async fn look(arrivals: Arc<Arrivals>, customers: Arc<dyn CustomerStore>) {
+    arrivals.look(&*customers, LOOK_EVERY).await;
 }
 
 /// Removes receipts that nobody may ask for any more, in small batches. Never returns.

@@ -257,6 +257,8 @@ pub struct EventQuery {
     pub organization: OrganizationId,
     /// Only events after this one.
     pub after: Option<Sequence>,
+    /// Only events up to this one; it bounds what is looked through for few matches.
+    pub through: Option<Sequence>,
     /// Only events of these names, such as `customer.created`; all where empty.
     pub kinds: Vec<&'static str>,
     /// Only this customer's.
@@ -328,6 +330,13 @@ pub trait CustomerStore: Send + Sync {
     /// # Errors
     /// [`StoreError`] when the store cannot answer.
     async fn events(&self, query: &EventQuery) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// The sequences of those organizations' last events, in their order; `None` where there is no event. Every event
+    /// up to an answered sequence is committed: none appears there later.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn last_sequences(&self, organizations: &[OrganizationId]) -> Result<Vec<Option<Sequence>>, StoreError>;
 
     /// The events of one customer with versions below `before` (all where `None`), newest first, at most `limit`.
     ///

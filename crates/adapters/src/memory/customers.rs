@@ -69,10 +69,17 @@ impl CustomerStore for MemoryStore {
                 LoggedEvent::Record(event) => (event.kind.name(), event.customer),
             };
             query.after.is_none_or(|after| entry.sequence > after)
+                && query.through.is_none_or(|through| entry.sequence <= through)
                 && (query.kinds.is_empty() || query.kinds.contains(&kind))
                 && (query.customer.is_none() || query.customer == customer)
         };
         Ok(organization.events.iter().filter(wanted).take(usize::from(query.limit)).cloned().collect())
+    }
+
+    async fn last_sequences(&self, organizations: &[OrganizationId]) -> Result<Vec<Option<Sequence>>, StoreError> {
+        let state = self.lock();
+        let last = |id| state.organizations.get(id).and_then(|organization| organization.events.last());
+        Ok(organizations.iter().map(|id| last(id).map(|entry| entry.sequence)).collect())
     }
 
     async fn history(

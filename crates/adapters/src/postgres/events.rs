@@ -66,12 +66,13 @@ fn statement(query: &EventQuery) -> (String, PgArguments) {
     let written = "a text takes any text";
     arguments.add(query.organization.get()).expect(encoded);
     arguments.add(query.after.map_or(0, Sequence::get)).expect(encoded);
+    arguments.add(query.through.map_or(i64::MAX, Sequence::get)).expect(encoded);
     let mut sql = String::from(concat!(
         "select ",
         event_columns!(),
-        " from customer_events e where e.organization_id = $1 and e.stream = 0 and e.sequence > $2"
+        " from customer_events e where e.organization_id = $1 and e.stream = 0 and e.sequence > $2 and e.sequence <= $3"
     ));
-    let mut bound = 2;
+    let mut bound = 3;
     if let Some(customer) = query.customer {
         bound += 1;
         write!(sql, " and e.customer_id = ${bound}").expect(written);
@@ -93,6 +94,27 @@ fn statement(query: &EventQuery) -> (String, PgArguments) {
     }
     write!(sql, " {order}").expect(written);
     (sql, arguments)
+}
+
+/// The last sequence of each organization, in their order; the key's index has it at its end.
+pub(super) const LAST_SEQUENCES: &str = "
+    select (select e.sequence from customer_events e
+        where e.organization_id = o.id and e.stream = 0 order by e.sequence desc limit 1)
+    from unnest($1::bigint[]) with ordinality as o (id, place)
+    order by o.place";
+
+/// The sequences of those organizations' last events, in their order.
+pub(super) async fn last_sequences(
+    session: &mut PgConnection,
+    organizations: &[OrganizationId],
+) -> Result<Vec<Option<Sequence>>, ReadFailure> {
+    let wanted: Vec<i64> = organizations.iter().map(|organization| organization.get()).collect();
+    let rows = sqlx::query(LAST_SEQUENCES).bind(wanted).fetch_all(session).await?;
+    let last = |(row, organization): (&PgRow, &OrganizationId)| {
+        let read = Reader { row, table: "customer_events", id: organization.get() };
+        read.optional(0, "sequence", |number| Sequence::parse(number).ok())
+    };
+    rows.iter().zip(organizations).map(last).collect()
 }
 
 /// The events of one customer below a version, newest first.

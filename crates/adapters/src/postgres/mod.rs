@@ -38,7 +38,7 @@ use custodia_domain::ports::{
 };
 use custodia_domain::{
     ClosureReasonId, Customer, CustomerId, ExternalId, OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey,
-    Timestamp, Unit, Version,
+    Sequence, Timestamp, Unit, Version,
 };
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
@@ -243,6 +243,14 @@ impl CustomerStore for PostgresStore {
     #[instrument(name = "store.events", skip_all)]
     async fn events(&self, query: &EventQuery) -> Result<Vec<LogEntry>, StoreError> {
         self.read(query.clone(), |session, query| Box::pin(events::events(session, query))).await
+    }
+
+    #[instrument(name = "store.last_sequences", skip_all)]
+    async fn last_sequences(&self, organizations: &[OrganizationId]) -> Result<Vec<Option<Sequence>>, StoreError> {
+        self.read(organizations.to_vec(), |session, organizations| {
+            Box::pin(events::last_sequences(session, organizations))
+        })
+        .await
     }
 
     #[instrument(name = "store.history", skip_all)]

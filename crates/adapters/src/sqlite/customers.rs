@@ -8,9 +8,10 @@ use custodia_domain::ports::{
     RecordedEvent, Selector, StoreError, Window,
 };
 use custodia_domain::{
-    Customer, CustomerId, ExternalId, OrganizationId, Receipt, ReceiptKey, Timestamp, Unit, Version,
+    Customer, CustomerId, ExternalId, OrganizationId, Receipt, ReceiptKey, Sequence, Timestamp, Unit, Version,
 };
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
 use super::error::{Closed, WriteError, store_error};
 use super::rows::{self, customer_columns, event_columns, receipt_columns};
@@ -39,7 +40,7 @@ const PURGE_RECEIPTS: &str = "delete from receipts
 const SELECT_EVENTS: &str = concat!(
     "select ",
     event_columns!(),
-    " from customer_events where organization_id = ?1 and stream = 0 and sequence > ?2",
+    " from customer_events where organization_id = ?1 and stream = 0 and sequence > ?2 and sequence <= ?5",
     " and (?3 is null or kind in (select value from json_each(?3))) order by sequence limit ?4"
 );
 // Two ranges of their own indexes, merged: a customer's versions and sequences ascend together; the plus makes the
@@ -47,14 +48,16 @@ const SELECT_EVENTS: &str = concat!(
 pub(super) const SELECT_EVENTS_OF_CUSTOMER: &str = concat!(
     "select * from (select ",
     event_columns!(),
-    " from customer_events where organization_id = ?1 and customer_id = ?5 and subject is null and +stream = 0",
-    " and +sequence > ?2 and (?3 is null or kind in (select value from json_each(?3))) order by version limit ?4)",
+    " from customer_events where organization_id = ?1 and customer_id = ?6 and subject is null and +stream = 0",
+    " and +sequence > ?2 and +sequence <= ?5 and (?3 is null or kind in (select value from json_each(?3))) order by version limit ?4)",
     " union all select * from (select ",
     event_columns!(),
-    " from customer_events where organization_id = ?1 and customer_id = ?5 and subject is not null and stream = 0",
-    " and sequence > ?2 and (?3 is null or kind in (select value from json_each(?3))) order by sequence limit ?4)",
+    " from customer_events where organization_id = ?1 and customer_id = ?6 and subject is not null and stream = 0",
+    " and sequence > ?2 and sequence <= ?5 and (?3 is null or kind in (select value from json_each(?3))) order by sequence limit ?4)",
     " order by sequence limit ?4"
 );
+const SELECT_LAST_SEQUENCES: &str = "select (select max(sequence) from customer_events
+    where organization_id = wanted.value and stream = 0) from json_each(?1) wanted order by wanted.key";
 pub(super) const SELECT_HISTORY: &str = concat!(
     "select ",
     event_columns!(),
@@ -191,14 +194,28 @@ impl CustomerStore for SqliteStore {
         let text = if query.customer.is_some() { SELECT_EVENTS_OF_CUSTOMER } else { SELECT_EVENTS };
         let mut selected = sqlx::query(text)
             .bind(query.organization.get())
-            .bind(query.after.map_or(0, custodia_domain::Sequence::get))
+            .bind(query.after.map_or(0, Sequence::get))
             .bind(kinds)
-            .bind(i64::from(query.limit));
+            .bind(i64::from(query.limit))
+            .bind(query.through.map_or(i64::MAX, Sequence::get));
         if let Some(customer) = query.customer {
             selected = selected.bind(customer.get());
         }
         let rows = selected.fetch_all(&self.readers).await.map_err(store_error)?;
         rows.iter().map(rows::entry).collect()
+    }
+
+    async fn last_sequences(&self, organizations: &[OrganizationId]) -> Result<Vec<Option<Sequence>>, StoreError> {
+        let numbers: Vec<i64> = organizations.iter().map(|organization| organization.get()).collect();
+        let numbers = serde_json::to_string(&numbers).expect("a list of numbers is JSON");
+        let rows = sqlx::query(SELECT_LAST_SEQUENCES).bind(numbers).fetch_all(&self.readers).await;
+        let last = |(row, organization): (&SqliteRow, &OrganizationId)| {
+            let number: Option<i64> = row.try_get(0).map_err(store_error)?;
+            let corrupt =
+                |_| StoreError::Corrupt { table: "customer_events", column: "sequence", id: organization.get() };
+            number.map(|number| Sequence::parse(number).map_err(corrupt)).transpose()
+        };
+        rows.map_err(store_error)?.iter().zip(organizations).map(last).collect()
     }
 
     async fn history(

@@ -43,6 +43,29 @@ async fn events_come_in_the_order_of_their_commits(stage: Stage) {
     assert!(feed.is_sorted_by(|left, right| left.sequence < right.sequence));
 }
 
+async fn a_reader_may_stop_at_a_sequence(stage: Stage) {
+    let organization = stage.organization().await;
+    lives(&stage, organization).await;
+    let feed = stage.feed(organization).await;
+    let (after, through) = (Some(feed[1].sequence), Some(feed[4].sequence));
+    let part = stage.picked(&EventQuery { after, through, ..events_of(organization) }).await;
+    assert_eq!(part, feed[2..5]);
+    let named = EventQuery { through, kinds: vec!["customer.activated", "customer.closed"], ..events_of(organization) };
+    assert_eq!(stage.picked(&named).await, feed[3..4]);
+    let of_one = EventQuery { customer: Some(number(1)), through, ..events_of(organization) };
+    assert_eq!(told(&stage.picked(&of_one).await).len(), 3);
+}
+
+async fn the_last_sequence_of_each_organization_is_known(stage: Stage) {
+    let (mine, empty) = (stage.organization().await, stage.organization().await);
+    lives(&stage, mine).await;
+    let last = stage.feed(mine).await.last().map(|recorded| recorded.sequence);
+    assert!(last.is_some());
+    let unknown = OrganizationId::parse(i64::MAX).unwrap();
+    let asked = stage.customers().last_sequences(&[empty, mine, unknown, mine]).await.unwrap();
+    assert_eq!(asked, [None, last, None, last]);
+}
+
 async fn a_reader_goes_on_after_the_last_sequence_it_has_seen(stage: Stage) {
     let organization = stage.organization().await;
     lives(&stage, organization).await;
@@ -214,6 +237,8 @@ async fn a_reader_skips_nothing_while_eight_write(stage: Stage) {
 on_every_store! {
     events_come_in_the_order_of_their_commits,
     a_reader_goes_on_after_the_last_sequence_it_has_seen,
+    a_reader_may_stop_at_a_sequence,
+    the_last_sequence_of_each_organization_is_known,
     kinds_and_customers_are_picked_out,
     an_event_comes_back_with_its_changes_and_circumstances,
     events_rebuild_the_customer_that_is_stored,

@@ -364,7 +364,7 @@ pub fn ids(page: &CustomerPage) -> Vec<i64> {
 }
 
 pub fn events_of(organization: OrganizationId) -> EventQuery {
-    EventQuery { organization, after: None, kinds: Vec::new(), customer: None, limit: 500 }
+    EventQuery { organization, after: None, through: None, kinds: Vec::new(), customer: None, limit: 500 }
 }
 
 /// An acquisition with every value, won by that channel and associated with that company.

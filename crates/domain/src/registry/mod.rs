@@ -1,6 +1,7 @@
 //! The use cases: look up the receipt, load, command, commit. Owns their order and the bounded retry of version
 //! conflicts; must not know any wire form, which reaches it as a function that renders an answer.
 
+mod feed;
 mod intake;
 mod loans;
 mod programme;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use feed::{FEED_SCAN, FeedPage, FeedQuery, read_feed};
 pub use loans::{LoanOwner, LoanView, Scorecard};
 pub use programme::{AccountDraft, AccountPut, CardDraft, EnrolledView, Programme, ProgrammeItem};
 

@@ -49,6 +49,7 @@ fn names_one(path: &str) -> bool {
         (name = "Customers", description = "Borrower records. Both address prefixes answer the same, byte for byte."),
         (name = "Loans", description = "Positions as the lender's engine reports them. An open one keeps its customer from being closed."),
         (name = "Credit", description = "Scores as an engine reports them, beside what a customer owes."),
+        (name = "Events", description = "What was committed, in order: nothing is ever skipped."),
         (name = "Authorization", description = "Tokens and their keys.")
     )
 )]

@@ -7,6 +7,7 @@ mod call;
 mod customers;
 mod document;
 mod error;
+mod events;
 mod fields;
 mod forms;
 mod list;
@@ -30,6 +31,7 @@ use utoipa_axum::routes;
 
 use super::auth::Authenticator;
 use super::cursor::CursorKey;
+use crate::arrivals::Arrivals;
 
 /// What the dialect's handlers work with.
 #[derive(Clone)]
@@ -37,13 +39,20 @@ pub struct Lms {
     registry: Registry,
     authenticator: Arc<dyn Authenticator>,
     cursors: CursorKey,
+    feed: events::Feed,
 }
 
 impl Lms {
-    /// The dialect over those use cases and credentials; `cursors` is the deployment's key.
+    /// The dialect over those use cases and credentials; `cursors` is the deployment's key, and `arrivals` wakes the
+    /// readers of the feed.
     #[must_use]
-    pub fn new(registry: Registry, authenticator: Arc<dyn Authenticator>, cursors: CursorKey) -> Self {
-        Self { registry, authenticator, cursors }
+    pub fn new(
+        registry: Registry,
+        authenticator: Arc<dyn Authenticator>,
+        cursors: CursorKey,
+        arrivals: Arc<Arrivals>,
+    ) -> Self {
+        Self { registry, authenticator, cursors, feed: events::Feed::new(arrivals) }
     }
 }
 
@@ -60,6 +69,7 @@ pub fn router(lms: Lms) -> OpenApiRouter {
         .routes(routes!(loans::report))
         .routes(routes!(scorecard::get))
         .routes(routes!(scorecard::report))
+        .routes(routes!(events::list))
         .routes(routes!(token::token))
         .routes(routes!(token::jwks))
         // The same handlers under the other prefix; the document's copies of them are made by `complete`.

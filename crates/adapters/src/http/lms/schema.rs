@@ -3,6 +3,7 @@
 //! Owns words, limits and examples. It must not be used to read or write anything: the tests compare it with what is.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::json;
@@ -704,4 +705,100 @@ pub struct Scorecard {
     /// The month of the answer, `YYYY-MM`.
     #[schema(pattern = "^[0-9]{4}-[0-9]{2}$")]
     pub execution_period: String,
+}
+
+/// The parameters of the feed.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct ListEvents {
+    /// Where to go on: the `nextCursor` of an earlier answer, or `now` for what is committed from now on. Without it the
+    /// feed begins with the organization's first event. A cursor belongs to the organization and to no filter: `types`
+    /// and `customerId` may change from one request to the next.
+    pub after: Option<String>,
+    /// Only events of these types, by commas. One that is unknown is refused.
+    #[param(example = "customer.created,customer.updated")]
+    pub types: Option<String>,
+    /// Only this customer's.
+    #[param(pattern = "^[0-9]*[1-9][0-9]*$")]
+    pub customer_id: Option<String>,
+    /// How many seconds to wait for an event where there is none yet; an answer comes as soon as there is one.
+    #[param(minimum = 0, maximum = 30, default = 0)]
+    pub wait: Option<i64>,
+    /// The most events of a page.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    pub limit: Option<i64>,
+}
+
+/// A page of the feed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::EventPage)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventPage {
+    /// The events, in the order of their commits.
+    pub events: Vec<Event>,
+    /// Where to go on after this page; there also where the page is empty. Keep it with what the events have led to.
+    pub next_cursor: String,
+    /// Whether there is more after `nextCursor` already. It may be of types that are not wanted: a page may be empty and
+    /// have more after it, since a read looks through 5,000 events at most.
+    pub more: bool,
+}
+
+/// A committed change. An optional member that has no value is left out.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::Event)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({
+    "id": "evt_1_7", "sequence": 7, "type": "customer.updated", "customerId": "42", "externalId": "ext-ada-001",
+    "version": 3, "at": "2026-05-22T09:30:00Z", "actor": "key:3", "requestId": "r-1", "idempotencyKey": "k-1",
+    "changed": {"mobileNo": {"from": "+255700000000", "to": "+255711111111"}}}))]
+pub struct Event {
+    /// The id, the same wherever the event is shown: `evt_<organization>_<sequence>`.
+    #[schema(pattern = "^evt_[0-9]+_[0-9]+$")]
+    pub id: String,
+    /// Its place in the organization's order of commits. It ascends, and may have gaps.
+    #[schema(minimum = 1)]
+    pub sequence: i64,
+    /// What kind of change it was, such as `customer.created`. There will be more kinds.
+    pub r#type: String,
+    /// The own key of a record that is no customer: the external id of an account or loan, the id of a company.
+    #[schema(nullable = false)]
+    pub subject: Option<String>,
+    /// The id of the customer that it is about.
+    #[schema(nullable = false)]
+    pub customer_id: Option<String>,
+    /// That customer's external id after the change; `null` where it has none.
+    #[schema(required = true)]
+    pub external_id: Option<String>,
+    /// The version of the record after the change. A customer's versions ascend without a gap.
+    #[schema(minimum = 1)]
+    pub version: i64,
+    /// When it was decided.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Which credential did it.
+    pub actor: String,
+    /// By which request.
+    pub request_id: String,
+    /// The request's `Idempotency-Key`.
+    #[schema(nullable = false)]
+    pub idempotency_key: Option<String>,
+    /// The changed fields by name, each with its value before (`from`) and after (`to`); a side that had or has no value
+    /// is left out. Empty for a deletion.
+    pub changed: BTreeMap<String, EventChange>,
+    /// Why, in the words of who did it.
+    #[schema(nullable = false)]
+    pub reason: Option<String>,
+}
+
+/// A changed field: a text, a number or a list of texts on each side.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::EventChange)]
+#[serde(deny_unknown_fields)]
+pub struct EventChange {
+    /// The value before.
+    #[schema(value_type = Object, nullable = false)]
+    pub from: Option<serde_json::Value>,
+    /// The value after.
+    #[schema(value_type = Object, nullable = false)]
+    pub to: Option<serde_json::Value>,
 }

@@ -24,7 +24,7 @@ fn document() -> Value {
         clock,
         ids,
     });
-    let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]));
+    let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]), Arc::default());
     serde_json::to_value(router(lms).get_openapi()).unwrap()
 }
 
@@ -45,6 +45,7 @@ fn every_operation_stands_in_the_document_under_both_prefixes() {
         "get /v1/auth/token".into(),
         "get /v1/customers".into(),
         "post /v1/customers".into(),
+        "get /v1/events".into(),
         "get /v1/loans".into(),
         "get /v1/loans/{loan_id}".into(),
         "get /v1/loans/external/{loan_external_id}".into(),

@@ -4,6 +4,7 @@ mod addressing;
 mod create;
 mod credentials;
 mod document;
+mod events;
 mod lifecycle;
 mod lists;
 mod retries;
@@ -24,6 +25,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::{Lms, router};
+use crate::arrivals::{AnnouncedStore, Arrivals};
 use crate::clock::FixedClock;
 use crate::http::auth::{AuthError, Authenticator, Principal};
 use crate::http::cursor::CursorKey;
@@ -74,6 +76,7 @@ impl Authenticator for KnownCredentials {
 struct Kit {
     app: Router,
     store: Arc<MemoryStore>,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Kit {
@@ -84,16 +87,27 @@ impl Kit {
             store.add_organization(name, at).await.unwrap();
         }
         store.add_office(OrganizationId::FIRST, &OfficeName::parse("Coast").unwrap(), at).await.unwrap();
-        let app = Self::over(store.clone(), store.clone(), &store);
-        Self { app, store }
+        let arrivals = Arc::new(Arrivals::default());
+        let announced = Arc::new(AnnouncedStore::new(store.clone(), arrivals.clone()));
+        let app = Self::following(announced, store.clone(), &store, arrivals.clone());
+        Self { app, store, arrivals }
     }
 
     fn over(customers: Arc<dyn CustomerStore>, directory: Arc<dyn Directory>, rest: &Arc<MemoryStore>) -> Router {
+        Self::following(customers, directory, rest, Arc::default())
+    }
+
+    fn following(
+        customers: Arc<dyn CustomerStore>,
+        directory: Arc<dyn Directory>,
+        rest: &Arc<MemoryStore>,
+        arrivals: Arc<Arrivals>,
+    ) -> Router {
         let clock = Arc::new(FixedClock::at(Timestamp::parse("2026-05-25T09:30:00Z").unwrap()));
         let ids = Arc::new(BlockIds::new(customers.clone()));
         let (accounts, loans, scores) = (rest.clone(), rest.clone(), rest.clone());
         let registry = Registry::new(Ports { customers, directory, accounts, loans, scores, clock, ids });
-        let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]));
+        let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]), arrivals);
         wrap(router(lms).into(), &HttpLimits::default())
     }
 

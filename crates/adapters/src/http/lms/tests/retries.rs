@@ -111,7 +111,7 @@ fn failing(commit: fn() -> CommitError) -> Kit {
     customers.expect_find().returning(|_| Err(StoreError::Fault("select secret".into())));
     customers.expect_commit().returning(move |units| units.iter().map(|_| Err(commit())).collect());
     let store = Arc::new(MemoryStore::new());
-    Kit { app: Kit::over(Arc::new(customers), store.clone(), &store), store }
+    Kit { app: Kit::over(Arc::new(customers), store.clone(), &store), store, arrivals: Arc::default() }
 }
 
 async fn with_organization(kit: Kit) -> Kit {

@@ -151,7 +151,8 @@ impl Kit {
     /// The names of all events of the first organization.
     async fn events(&self) -> Vec<&'static str> {
         let organization = organization(1);
-        let query = EventQuery { organization, after: None, kinds: Vec::new(), customer: None, limit: 500 };
+        let query =
+            EventQuery { organization, after: None, through: None, kinds: Vec::new(), customer: None, limit: 500 };
         let entries = self.store.events(&query).await.unwrap();
         let name = |event: &LoggedEvent| match event {
             LoggedEvent::Customer(event) => event.kind().name(),
