@@ -56,6 +56,7 @@ pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
         accounts: Arc::clone(&stores.accounts),
         loans: Arc::clone(&stores.loans),
         scores: Arc::clone(&stores.scores),
+        webhooks: Arc::clone(&stores.webhooks),
         clock,
         ids: parts.ids,
     });

@@ -7,7 +7,9 @@ use anyhow::bail;
 use custodia_adapters::memory::MemoryStore;
 use custodia_adapters::postgres::{PostgresOptions, PostgresStore};
 use custodia_adapters::sqlite::{SqliteOptions, SqliteStore};
-use custodia_domain::ports::{AccountStore, CredentialStore, CustomerStore, Directory, LoanBook, ScoringEngine};
+use custodia_domain::ports::{
+    AccountStore, CredentialStore, CustomerStore, Directory, LoanBook, ScoringEngine, WebhookStore,
+};
 
 use crate::config::Config;
 
@@ -57,6 +59,8 @@ pub struct Stores {
     pub loans: Arc<dyn LoanBook>,
     /// Credit scores: the built-in engine knows what was reported.
     pub scores: Arc<dyn ScoringEngine>,
+    /// Webhook endpoints and their deliveries.
+    pub webhooks: Arc<dyn WebhookStore>,
     engine: Engine,
 }
 
@@ -85,7 +89,7 @@ impl Stores {
                     );
                 }
                 let store = Arc::new(SqliteStore::open(SqliteOptions::at(path)).await?);
-                Ok(Self { engine: Engine::Sqlite(Arc::clone(&store)), ..Self::over(&store) })
+                Ok(Self { engine: Engine::Sqlite(Arc::clone(&store)), ..Self::over(&store, unkept()) })
             }
             Place::Postgres => {
                 let options =
@@ -97,7 +101,7 @@ impl Stores {
                     store.verify_schema().await?;
                 }
                 let store = Arc::new(store);
-                Ok(Self { engine: Engine::Postgres(Arc::clone(&store)), ..Self::over(&store) })
+                Ok(Self { engine: Engine::Postgres(Arc::clone(&store)), ..Self::over(&store, unkept()) })
             }
         }
     }
@@ -105,10 +109,11 @@ impl Stores {
     /// A store that holds nothing and ends with the process.
     #[must_use]
     pub fn memory() -> Self {
-        Self::over(&Arc::new(MemoryStore::new()))
+        let store = Arc::new(MemoryStore::new());
+        Self::over(&store, store.clone())
     }
 
-    fn over<S>(store: &Arc<S>) -> Self
+    fn over<S>(store: &Arc<S>, webhooks: Arc<dyn WebhookStore>) -> Self
     where
         S: CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine + 'static,
     {
@@ -119,6 +124,7 @@ impl Stores {
             accounts: Arc::clone(store) as _,
             loans: Arc::clone(store) as _,
             scores: Arc::clone(store) as _,
+            webhooks,
             engine: Engine::Memory,
         }
     }
@@ -131,6 +137,11 @@ impl Stores {
             Engine::Postgres(store) => store.close().await,
         }
     }
+}
+
+/// No endpoints: the store refuses to commit any.
+fn unkept() -> Arc<dyn WebhookStore> {
+    Arc::new(MemoryStore::new())
 }
 
 #[cfg(test)]

@@ -15,8 +15,12 @@ use custodia_domain::ports::{
     AccountStore, AddError, Clock, CommitError, Committed, CompanyKey, Counter, CustomerKey, CustomerPage,
     CustomerQuery, CustomerStore, Directory, EventQuery, IdSource, LoanBook, LoanPage, LoanQuery, LoanSelector,
     LoanTotals, LogEntry, LoggedEvent, Office, Offices, Portfolio, RecordedEvent, ScoringEngine, Selector, StoreError,
+    WebhookStore,
 };
 use custodia_domain::registry::{Caller, Command, OfficeChoice, OperationError, Ports, Precondition, Registry};
+use custodia_domain::webhook::{
+    DeliveryQuery, DeliveryRecord, DueDelivery, Replay, Replayed, Settlement, WebhookEndpoint, WebhookId,
+};
 use custodia_domain::{
     Actor, Answer, ClosingTerms, ClosureReasonId, Customer, CustomerId, Date, ExternalId, Moment, Name, NewCustomer,
     OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey, RequestId, Sequence, Timestamp, Unit, Version,
@@ -217,6 +221,53 @@ impl ScoringEngine for Nothing {
     }
 }
 
+#[async_trait]
+impl WebhookStore for Nothing {
+    async fn endpoints(&self, _: OrganizationId) -> Result<Vec<WebhookEndpoint>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn endpoint(&self, _: OrganizationId, _: WebhookId) -> Result<Option<WebhookEndpoint>, StoreError> {
+        Ok(None)
+    }
+
+    async fn claim(&self, _: u128, _: Timestamp, _: Timestamp, _: u16) -> Result<Vec<OrganizationId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn release(&self, _: u128, _: OrganizationId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn enqueue(&self, _: OrganizationId, _: u128, _: Timestamp, _: u16) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn due(&self, _: OrganizationId, _: Timestamp, _: u16) -> Result<Vec<DueDelivery>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn settle(&self, _: OrganizationId, _: u128, all: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![false; all.len()])
+    }
+
+    async fn next_due(&self, _: OrganizationId) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    async fn deliveries(&self, _: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn replay(&self, _: &Replay) -> Result<Option<Replayed>, StoreError> {
+        Ok(None)
+    }
+
+    async fn purge_deliveries(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
 /// Always the same day.
 struct Fixed(Moment);
 
@@ -267,6 +318,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         accounts: Arc::new(Nothing),
         loans: Arc::new(Nothing),
         scores: Arc::new(Nothing),
+        webhooks: Arc::new(Nothing),
         clock: Arc::new(clock),
         ids: Arc::new(Counting(AtomicI64::new(1))),
     });

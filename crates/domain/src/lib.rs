@@ -46,6 +46,7 @@ mod serde_forms;
 mod time;
 pub mod unit;
 mod value;
+pub mod webhook;
 
 #[cfg(any(test, feature = "proptest"))]
 pub mod testing;

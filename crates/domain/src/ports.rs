@@ -11,6 +11,9 @@ use crate::company::{Company, CompanyId};
 use crate::facets::Source;
 use crate::loan::{Loan, LoanStatus, Score};
 use crate::record::RecordEvent;
+use crate::webhook::{
+    DeliveryQuery, DeliveryRecord, DueDelivery, Replay, Replayed, Settlement, WebhookEndpoint, WebhookId,
+};
 use crate::{
     Audit, ClosureReasonId, CompanyNumber, Customer, CustomerEvent, CustomerId, Date, EmailAddress, ExternalId, LoanId,
     Moment, OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey, Sequence, Status, Timestamp, Unit, Version,
@@ -46,7 +49,8 @@ pub enum CommitError {
     /// The customer is no longer at the version that the unit expects, or is gone.
     #[error("customer {0} has changed meanwhile")]
     VersionConflict(CustomerId),
-    /// An account, loan or company is no longer as the unit expects, or its customer's loans are not.
+    /// An account, loan, company or webhook endpoint is no longer as the unit expects, its customer's loans are not,
+    /// or the organization has as many endpoints as it may.
     #[error("a record has changed meanwhile")]
     RecordConflict,
     /// Another customer of the organization has the external id of this one.
@@ -642,6 +646,127 @@ pub trait LoanBook: Send + Sync {
         organization: OrganizationId,
         customers: &[CustomerId],
     ) -> Result<Vec<LoanTotals>, StoreError>;
+}
+
+/// Keeps webhook endpoints and what is to be delivered to them; endpoints are written by [`CustomerStore::commit`].
+///
+/// Whoever enqueues and settles an organization's deliveries holds its lease: one owner at a time, which names itself by
+/// a random number. An owner that is gone loses the lease by time, and another one takes it over.
+///
+/// An adapter MUST:
+/// - scope everything by organization, as [`CustomerStore`] does;
+/// - give a new endpoint the sequence of its own creation as its position, and keep the position through every change;
+/// - refuse a creation where the organization has [`crate::webhook::ENDPOINTS_LIMIT`] endpoints, and a change of an
+///   endpoint at another version ([`CommitError::RecordConflict`] for both);
+/// - keep nothing of a deleted endpoint that any of these calls would answer;
+/// - answer a claim, an enqueueing and a settlement only when it is durable, and do each wholly or not at all.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait WebhookStore: Send + Sync {
+    /// The endpoints of an organization, by their creation, then by id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn endpoints(&self, organization: OrganizationId) -> Result<Vec<WebhookEndpoint>, StoreError>;
+
+    /// One endpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn endpoint(
+        &self,
+        organization: OrganizationId,
+        id: WebhookId,
+    ) -> Result<Option<WebhookEndpoint>, StoreError>;
+
+    /// Takes or renews the leases of at most `limit` organizations until `until`, and answers them: those that have
+    /// something to enqueue for an enabled endpoint or a delivery due at `now`, and whose lease is the owner's, free,
+    /// or over at `now`. The owner's own come first, then those that have waited longest. Each lease is taken by a
+    /// compare-and-set of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer; leases that were taken before that end by time.
+    async fn claim(
+        &self,
+        owner: u128,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u16,
+    ) -> Result<Vec<OrganizationId>, StoreError>;
+
+    /// Gives a lease back, if it is the owner's.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn release(&self, owner: u128, organization: OrganizationId) -> Result<(), StoreError>;
+
+    /// Enqueues, in one transaction, a delivery of each wanted event after the position of each enabled endpoint, due
+    /// at `now`, and moves the positions. It looks at no more than `limit` (at least 1) events per endpoint; answers
+    /// whether there are more. No event is skipped and none enqueued twice, whatever is committed meanwhile. Does
+    /// nothing and answers `false` where the lease is not the owner's; one that is over but that nobody took still is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn enqueue(
+        &self,
+        organization: OrganizationId,
+        owner: u128,
+        now: Timestamp,
+        limit: u16,
+    ) -> Result<bool, StoreError>;
+
+    /// Deliveries that are due, of enabled endpoints, at most `limit` (1 to 500): the endpoints take turns, each by the
+    /// instants of its deliveries. Of one endpoint and one [lane](LoggedEvent::lane) only the first pending delivery is
+    /// ever due, so that a later one waits until it is delivered or parked.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn due(
+        &self,
+        organization: OrganizationId,
+        now: Timestamp,
+        limit: u16,
+    ) -> Result<Vec<DueDelivery>, StoreError>;
+
+    /// Writes down, in one transaction, what became of attempts: each where the lease is the owner's, the endpoint is
+    /// still there, and the delivery is pending with just so many attempts before. Answers which of them were; the
+    /// others change nothing. The attempt goes into the delivery's log. Each delivery is settled at most once a call.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn settle(
+        &self,
+        organization: OrganizationId,
+        owner: u128,
+        settlements: &[Settlement],
+    ) -> Result<Vec<bool>, StoreError>;
+
+    /// The instant at which the next delivery of an enabled endpoint is due; `None` where none is pending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn next_due(&self, organization: OrganizationId) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The deliveries that match with their logs, newest event first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
+
+    /// Makes the deliveries of the wanted events in a range pending again with no attempts, oldest first; adds those
+    /// that are not there, such as of events before the endpoint. Leaves alone what is after the endpoint's position.
+    /// A replayed delivery holds back later ones of its lane as any other. `None` where there is no such endpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn replay(&self, replay: &Replay) -> Result<Option<Replayed>, StoreError>;
+
+    /// Removes deliveries that ended before that instant and those of deleted endpoints, at most `limit` of them;
+    /// answers how many went.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn purge_deliveries(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
 
 /// Says how creditworthy customers are.

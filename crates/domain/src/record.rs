@@ -1,4 +1,4 @@
-//! Events of the records beside customers: accounts, cards, loans and companies. They tell feeds what changed and
+//! Events of the records beside customers: accounts, cards, loans, companies and webhook endpoints. They tell feeds what changed and
 //! are never replayed. Must not know the aggregates.
 
 use crate::{CustomerId, ExternalId, Timestamp, Value, Version};
@@ -22,11 +22,17 @@ pub enum RecordKind {
     CompanyCreated,
     /// A credit score was reported.
     ScoreReported,
+    /// A webhook endpoint came into being.
+    WebhookCreated,
+    /// A webhook endpoint changed.
+    WebhookUpdated,
+    /// A webhook endpoint is gone.
+    WebhookDeleted,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::AccountCreated,
         Self::AccountUpdated,
         Self::CardCreated,
@@ -35,6 +41,9 @@ impl RecordKind {
         Self::LoanUpdated,
         Self::CompanyCreated,
         Self::ScoreReported,
+        Self::WebhookCreated,
+        Self::WebhookUpdated,
+        Self::WebhookDeleted,
     ];
 
     /// The name by which feeds and stores know it, such as `account.created`.
@@ -49,6 +58,9 @@ impl RecordKind {
             Self::LoanUpdated => "loan.updated",
             Self::CompanyCreated => "company.created",
             Self::ScoreReported => "score.reported",
+            Self::WebhookCreated => "webhook_endpoint.created",
+            Self::WebhookUpdated => "webhook_endpoint.updated",
+            Self::WebhookDeleted => "webhook_endpoint.deleted",
         }
     }
 
@@ -92,7 +104,7 @@ impl NamedChange {
 pub struct RecordEvent {
     /// What kind of change it was.
     pub kind: RecordKind,
-    /// The record's own key: the account's or loan's external id, the company's public id.
+    /// The record's own key: the account's or loan's external id, the company's public id, the endpoint's id.
     pub subject: Box<str>,
     /// The customer it belongs to, where it is known by number.
     pub customer: Option<CustomerId>,

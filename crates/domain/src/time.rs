@@ -140,6 +140,15 @@ impl Timestamp {
         self.0.as_microsecond()
     }
 
+    /// The instant that much later; the last one there is, where that is sooner.
+    #[must_use]
+    pub fn later_by(self, duration: std::time::Duration) -> Self {
+        let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let last = jiff::Timestamp::MAX.as_microsecond();
+        let later = self.microseconds().saturating_add(microseconds).min(last);
+        Self::from_microseconds(later).expect("between this instant and the last one is the calendar")
+    }
+
     /// The calendar date at this instant in UTC.
     #[must_use]
     pub fn date_utc(self) -> Date {
@@ -226,6 +235,15 @@ mod tests {
             assert_eq!(Timestamp::parse(text), Err(TimestampError::Shape), "{text}");
         }
         assert_eq!(Timestamp::parse("2017-02-30T08:00:00Z"), Err(TimestampError::OutOfRange));
+    }
+
+    #[test]
+    fn later_is_never_past_the_end_of_the_calendar() {
+        let instant = Timestamp::parse("2026-05-22T09:30:00Z").unwrap();
+        let later = instant.later_by(std::time::Duration::from_micros(1_500_000));
+        assert_eq!(later.to_string(), "2026-05-22T09:30:01.5Z");
+        let last = instant.later_by(std::time::Duration::MAX);
+        assert_eq!(last.later_by(std::time::Duration::from_secs(1)), last);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::account::AccountChange;
 use crate::company::Company;
 use crate::loan::{LoanChange, ScoreChange};
 use crate::record::RecordEvent;
+use crate::webhook::{WebhookEndpoint, WebhookId};
 use crate::{Customer, CustomerEvent, CustomerId, EventKind, Moment, OrganizationId, Timestamp, Version};
 
 /// Who did something: a credential's name for itself, such as `key:3` or `token:partner-1`; never a secret.
@@ -193,6 +194,64 @@ impl CompanyChange {
     }
 }
 
+/// The change of one webhook endpoint: its state after, and the event that led there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookChange {
+    organization: OrganizationId,
+    id: WebhookId,
+    after: Option<WebhookEndpoint>,
+    event: RecordEvent,
+}
+
+impl WebhookChange {
+    /// The endpoint as that event left it.
+    ///
+    /// # Panics
+    /// When the event is of another endpoint or version: a fault of the program.
+    #[must_use]
+    pub fn kept(after: WebhookEndpoint, event: RecordEvent) -> Self {
+        let is_its_own = *event.subject == *after.id().to_string() && event.version == after.version();
+        assert!(is_its_own, "the event leads to the state");
+        Self { organization: after.organization(), id: after.id(), after: Some(after), event }
+    }
+
+    /// The deletion of that endpoint.
+    #[must_use]
+    pub fn gone(before: WebhookEndpoint, moment: Moment) -> Self {
+        Self { organization: before.organization(), id: before.id(), after: None, event: before.delete(moment) }
+    }
+
+    /// The tenant.
+    #[must_use]
+    pub const fn organization(&self) -> OrganizationId {
+        self.organization
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub const fn id(&self) -> WebhookId {
+        self.id
+    }
+
+    /// The version that the store has to hold for the change to apply; `None` when it creates the endpoint.
+    #[must_use]
+    pub fn expects(&self) -> Option<Version> {
+        self.event.version.previous()
+    }
+
+    /// The state to store, but for its position; `None` for a deletion.
+    #[must_use]
+    pub const fn after(&self) -> Option<&WebhookEndpoint> {
+        self.after.as_ref()
+    }
+
+    /// What happened.
+    #[must_use]
+    pub const fn event(&self) -> &RecordEvent {
+        &self.event
+    }
+}
+
 /// What one operation commits: wholly or not at all, independent of every other unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
@@ -212,6 +271,8 @@ pub struct Unit {
     pub loans: Vec<LoanChange>,
     /// The credit scores reported, by external id; a later one replaces an earlier one.
     pub scores: Vec<ScoreChange>,
+    /// The webhook endpoints that change; each at most once.
+    pub webhooks: Vec<WebhookChange>,
     /// The answer to keep for retries.
     pub receipt: Option<Receipt>,
 }

@@ -203,6 +203,7 @@ fn commit(state: &mut State, unit: Unit) -> Result<Committed, CommitError> {
     };
     let mut staged = organization.permit(&unit)?;
     organization.permit_records(&unit, &mut staged)?;
+    organization.permit_webhooks(&unit)?;
     let mut last_sequence = None;
     for change in &unit.customers {
         organization.keep(change, staged.remove(&change.customer()).flatten());
@@ -232,6 +233,11 @@ fn commit(state: &mut State, unit: Unit) -> Result<Committed, CommitError> {
     }
     for event in records {
         last_sequence = Some(organization.log(LoggedEvent::Record(event.clone()), &unit.audit));
+    }
+    for change in &unit.webhooks {
+        let sequence = organization.log(LoggedEvent::Record(change.event().clone()), &unit.audit);
+        organization.keep_webhook(change, sequence);
+        last_sequence = Some(sequence);
     }
     if let Some(receipt) = unit.receipt {
         organization.receipts.insert(receipt.key, receipt);

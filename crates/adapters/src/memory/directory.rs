@@ -7,6 +7,7 @@ use custodia_domain::company::Company;
 use custodia_domain::ports::{AddError, CompanyKey, Directory, Office, Offices, Portfolio, StoreError};
 use custodia_domain::{ClosureReasonId, OfficeId, OfficeName, OrganizationId, Timestamp};
 
+use super::webhooks::Webhooks;
 use super::{MemoryStore, Organization};
 use crate::HEAD_OFFICE;
 
@@ -37,6 +38,7 @@ impl Directory for MemoryStore {
             loans: BTreeMap::new(),
             loan_ids: BTreeMap::new(),
             scores: BTreeMap::new(),
+            webhooks: Webhooks::default(),
         };
         state.organizations.insert(id, organization);
         Ok(id)

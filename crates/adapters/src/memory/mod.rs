@@ -5,6 +5,7 @@ mod credentials;
 mod customers;
 mod directory;
 mod records;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,8 @@ use custodia_domain::{
     ClosureReasonId, CompanyNumber, Customer, CustomerId, ExternalId, LoanId, OfficeId, OfficeName, OrganizationId,
     Receipt, ReceiptKey,
 };
+
+use webhooks::Webhooks;
 
 /// Keeps customers, organizations and credentials until it is dropped.
 ///
@@ -58,6 +61,7 @@ struct Organization {
     loans: BTreeMap<LoanId, Loan>,
     loan_ids: BTreeMap<ExternalId, LoanId>,
     scores: BTreeMap<ExternalId, Score>,
+    webhooks: Webhooks,
 }
 
 impl MemoryStore {

@@ -135,8 +135,16 @@ impl Wave {
         let mut later = Vec::new();
         let mut touched = Touched::default();
         for (place, unit) in units {
-            if unit.customers.is_empty() && unit.receipt.is_none() && !records::has_records(&unit) {
+            if unit.customers.is_empty()
+                && unit.receipt.is_none()
+                && unit.webhooks.is_empty()
+                && !records::has_records(&unit)
+            {
                 answers.give(place, Ok(Committed { last_sequence: None }));
+                continue;
+            }
+            if !unit.webhooks.is_empty() {
+                answers.give(place, Err(Failure::fault("this store keeps no webhook endpoints").into()));
                 continue;
             }
             if names_another_organization(&unit) {

@@ -191,6 +191,7 @@ async fn a_server_that_falls_silent_under_a_commit_leaves_the_outcome_unknown_an
         companies: Vec::new(),
         loans: Vec::new(),
         scores: Vec::new(),
+        webhooks: Vec::new(),
         receipt: Some(Receipt {
             key: ReceiptKey([byte; 32]),
             fingerprint: Fingerprint([byte; 32]),

@@ -272,6 +272,7 @@ mod tests {
                 companies: Vec::new(),
                 loans: Vec::new(),
                 scores: Vec::new(),
+                webhooks: Vec::new(),
                 receipt: None,
             }
         }

@@ -81,6 +81,9 @@ pub(super) async fn apply(connection: &mut SqliteConnection, unit: &Unit) -> Ver
 }
 
 async fn write(connection: &mut SqliteConnection, unit: &Unit) -> Result<Committed, Stop> {
+    if !unit.webhooks.is_empty() {
+        return Err(Stop::Failed(StoreError::Fault("this store keeps no webhook endpoints".into())));
+    }
     let next = move_counters(connection, unit).await?;
     let mut log = Log { unit, next, last: None };
     if let Some(receipt) = &unit.receipt {

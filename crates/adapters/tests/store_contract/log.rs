@@ -54,6 +54,7 @@ fn one_of_each(organization: OrganizationId, id: i64) -> (Unit, Vec<RecordEvent>
         accounts: vec![account.unwrap().applied().unwrap()],
         companies: vec![CompanyChange::created(company, moment(1))],
         loans: vec![loan.unwrap().applied().unwrap()],
+        webhooks: Vec::new(),
         scores: vec![ScoreChange::reported(external("c-1"), None, Score::UNKNOWN, moment(1))],
         ..unit(organization, vec![creation])
     };

@@ -314,6 +314,7 @@ pub fn unit(organization: OrganizationId, customers: Vec<CustomerChange>) -> Uni
         companies: Vec::new(),
         loans: Vec::new(),
         scores: Vec::new(),
+        webhooks: Vec::new(),
         receipt: None,
     }
 }

@@ -5,6 +5,7 @@ mod feed;
 mod intake;
 mod loans;
 mod programme;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -19,9 +20,10 @@ use crate::company::Company;
 use crate::loan::{LoanChange, LoanRefusal, ScoreChange};
 use crate::ports::{
     AccountStore, Clock, CommitError, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Directory,
-    IdSource, LoanBook, Office, Offices, ScoringEngine, Selector, StoreError,
+    IdSource, LoanBook, Office, Offices, ScoringEngine, Selector, StoreError, WebhookStore,
 };
-use crate::unit::CompanyChange;
+use crate::unit::{CompanyChange, WebhookChange};
+use crate::webhook::WebhookRefusal;
 use crate::{
     Actor, Answer, Audit, Blocker, ClosingTerms, CommandError, Customer, CustomerChange, CustomerId, CustomerPatch,
     Date, ExternalId, Field, Fingerprint, Invalid, Moment, NamePatch, NewCustomer, OfficeId, OrganizationId, Receipt,
@@ -106,6 +108,9 @@ pub enum OperationError {
     /// The customer's state or the loan's owner forbids the position.
     #[error(transparent)]
     Loan(#[from] LoanRefusal),
+    /// The organization's webhook endpoints forbid it.
+    #[error(transparent)]
+    Webhook(#[from] WebhookRefusal),
     /// Other requests changed the customer faster than this one could follow.
     #[error("a concurrent change won")]
     Contended,
@@ -129,7 +134,8 @@ impl OperationError {
             | Self::Refused(_)
             | Self::ExternalIdTaken
             | Self::RefusedItems { .. }
-            | Self::Loan(_) => true,
+            | Self::Loan(_)
+            | Self::Webhook(_) => true,
             Self::Invalid(_)
             | Self::InvalidItems(_)
             | Self::Contended
@@ -248,6 +254,7 @@ struct Changes {
     companies: Vec<CompanyChange>,
     loans: Vec<LoanChange>,
     scores: Vec<ScoreChange>,
+    webhooks: Vec<WebhookChange>,
 }
 
 impl Changes {
@@ -256,8 +263,13 @@ impl Changes {
     }
 
     fn is_empty(&self) -> bool {
-        let Self { customers, accounts, companies, loans, scores } = self;
-        customers.is_empty() && accounts.is_empty() && companies.is_empty() && loans.is_empty() && scores.is_empty()
+        let Self { customers, accounts, companies, loans, scores, webhooks } = self;
+        let has_records = !(accounts.is_empty()
+            && companies.is_empty()
+            && loans.is_empty()
+            && scores.is_empty()
+            && webhooks.is_empty());
+        customers.is_empty() && !has_records
     }
 }
 
@@ -355,6 +367,8 @@ pub struct Ports {
     pub loans: Arc<dyn LoanBook>,
     /// Credit scores.
     pub scores: Arc<dyn ScoringEngine>,
+    /// Webhook endpoints and their deliveries.
+    pub webhooks: Arc<dyn WebhookStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// New ids.
@@ -540,9 +554,9 @@ impl Registry {
             idempotency_key: caller.key.as_ref().map(|key| key.text.clone()),
             reason: caller.reason.clone(),
         };
-        let Changes { customers, accounts, companies, loans, scores } = changes;
-        let organization = caller.organization;
-        let unit = Unit { organization, at: moment.at, audit, customers, accounts, companies, loans, scores, receipt };
+        let Changes { customers, accounts, companies, loans, scores, webhooks } = changes;
+        let (organization, at) = (caller.organization, moment.at);
+        let unit = Unit { organization, at, audit, customers, accounts, companies, loans, scores, webhooks, receipt };
         let verdict = self.ports.customers.commit(vec![unit]).await.into_iter().next();
         verdict.expect("a store answers every unit").map(|_| ())
     }

@@ -104,6 +104,7 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
         OperationError::Refused(refusal) => plain(StatusCode::CONFLICT, &refusal_text(refusal)),
         OperationError::ExternalIdTaken => plain(StatusCode::CONFLICT, "A customer with the same customer_id exists."),
         OperationError::Loan(refusal) => plain(StatusCode::CONFLICT, &refusal.to_string()),
+        OperationError::Webhook(refusal) => plain(StatusCode::CONFLICT, &refusal.to_string()),
         // No operation of this dialect names other records in a batch.
         OperationError::RefusedItems { .. } => {
             log_chain(error);

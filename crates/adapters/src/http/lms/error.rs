@@ -149,6 +149,7 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
             plain(StatusCode::BAD_REQUEST, "failed_precondition", "an open loan needs an Active customer")
         }
         OperationError::Loan(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal.to_string()),
+        OperationError::Webhook(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal.to_string()),
         // No operation of this dialect is a batch.
         OperationError::InvalidItems(_) | OperationError::RefusedItems { .. } => internal(request_id),
         OperationError::Contended => {

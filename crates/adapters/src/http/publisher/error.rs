@@ -301,7 +301,9 @@ pub(super) fn refusal(error: &OperationError, items: Items, ids: &Ids, keyed: bo
         }
         OperationError::Store(error) => store(error, ids),
         OperationError::NotFound => answer(NOT_FOUND, &[], ids),
-        OperationError::Refused(_) | OperationError::ExternalIdTaken => answer(CONFLICT, &[], ids),
+        OperationError::Refused(_) | OperationError::ExternalIdTaken | OperationError::Webhook(_) => {
+            answer(CONFLICT, &[], ids)
+        }
         // No batch is planned so that it could be refused in these ways.
         OperationError::Invalid(_) | OperationError::PreconditionFailed { .. } | OperationError::Loan(_) => {
             log_chain(error);

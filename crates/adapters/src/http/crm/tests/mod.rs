@@ -89,9 +89,16 @@ impl Kit {
 
     fn over(customers: Arc<dyn CustomerStore>, rest: &Arc<MemoryStore>, clock: Arc<FixedClock>) -> Self {
         let ids = Arc::new(BlockIds::new(customers.clone()));
-        let (directory, accounts, loans, scores) = (rest.clone(), rest.clone(), rest.clone(), rest.clone());
-        let registry =
-            Registry::new(Ports { customers, directory, accounts, loans, scores, clock: clock.clone(), ids });
+        let registry = Registry::new(Ports {
+            customers,
+            directory: rest.clone(),
+            accounts: rest.clone(),
+            loans: rest.clone(),
+            scores: rest.clone(),
+            webhooks: rest.clone(),
+            clock: clock.clone(),
+            ids,
+        });
         let crm = Crm::new(registry.clone(), Arc::new(KnownCredentials));
         let app = wrap(router(crm).into(), &HttpLimits::default());
         Self { app, registry, clock }

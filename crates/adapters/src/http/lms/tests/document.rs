@@ -20,7 +20,8 @@ fn document() -> Value {
         directory: store.clone(),
         accounts: store.clone(),
         loans: store.clone(),
-        scores: store,
+        scores: store.clone(),
+        webhooks: store,
         clock,
         ids,
     });

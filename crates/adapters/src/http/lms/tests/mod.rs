@@ -105,8 +105,16 @@ impl Kit {
     ) -> Router {
         let clock = Arc::new(FixedClock::at(Timestamp::parse("2026-05-25T09:30:00Z").unwrap()));
         let ids = Arc::new(BlockIds::new(customers.clone()));
-        let (accounts, loans, scores) = (rest.clone(), rest.clone(), rest.clone());
-        let registry = Registry::new(Ports { customers, directory, accounts, loans, scores, clock, ids });
+        let registry = Registry::new(Ports {
+            customers,
+            directory,
+            accounts: rest.clone(),
+            loans: rest.clone(),
+            scores: rest.clone(),
+            webhooks: rest.clone(),
+            clock,
+            ids,
+        });
         let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]), arrivals);
         wrap(router(lms).into(), &HttpLimits::default())
     }

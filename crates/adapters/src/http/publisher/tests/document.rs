@@ -22,6 +22,7 @@ fn document() -> Value {
         accounts: store.clone(),
         loans: store.clone(),
         scores: store.clone(),
+        webhooks: store.clone(),
         clock,
         ids: Arc::new(BlockIds::new(store)),
     });

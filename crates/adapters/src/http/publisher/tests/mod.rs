@@ -87,6 +87,7 @@ impl Kit {
             accounts: store.clone(),
             loans: store.clone(),
             scores: store.clone(),
+            webhooks: store.clone(),
             clock: clock.clone(),
             ids: Arc::new(BlockIds::new(store.clone())),
         });
