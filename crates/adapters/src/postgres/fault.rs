@@ -138,8 +138,8 @@ fn kind_of_state(state: &str) -> Kind {
         // The outcome is unknown by definition (08007, 40003), or the server went down under the statement and cannot
         // tell whether its commit was on disk by then (57P01, 57P02).
         "40003" | "57P01" | "57P02" => Kind::Lost,
-        // Read-only (a replica after a failover), lock timeout.
-        "25006" | "55P03" => Kind::Unavailable,
+        // Read-only (a replica after a failover), lock timeout, a database that takes no connections.
+        "25006" | "55P03" | "55000" => Kind::Unavailable,
         _ => match state.get(..2) {
             Some("08") => Kind::Lost,
             Some("23") => Kind::Violation,
@@ -171,6 +171,7 @@ mod tests {
             ("57014", Kind::Unavailable),
             ("57P03", Kind::Unavailable),
             ("53300", Kind::Unavailable),
+            ("55000", Kind::Unavailable),
             ("57P01", Kind::Lost),
             ("08006", Kind::Lost),
             ("08007", Kind::Lost),
