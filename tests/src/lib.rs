@@ -8,6 +8,7 @@ pub mod architecture;
 pub mod binary;
 pub mod calendar;
 pub mod endpoints;
+pub mod outage;
 pub mod postgres;
 pub mod raw;
 pub mod server;

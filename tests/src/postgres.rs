@@ -78,7 +78,7 @@ pub fn server_url() -> anyhow::Result<String> {
 }
 
 /// Runs one statement on the server's maintenance database.
-async fn administer(statement: String) -> anyhow::Result<()> {
+pub(crate) async fn administer(statement: String) -> anyhow::Result<()> {
     let mut connection =
         PgConnection::connect(&server_url()?).await.context("the PostgreSQL server of the tests does not answer")?;
     connection.execute(AssertSqlSafe(statement)).await?;
