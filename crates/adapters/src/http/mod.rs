@@ -14,6 +14,7 @@ pub mod credential;
 pub mod crm;
 pub mod cursor;
 mod docs;
+mod documented;
 pub mod fault;
 pub mod fault_log;
 mod head_scan;

@@ -4,13 +4,16 @@
 //! is particular to an operation stands at its handler.
 
 use utoipa::OpenApi;
-use utoipa::openapi::header::Header;
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Components, Content, Ref, RefOr, Required, Response, ResponseBuilder};
+use utoipa::openapi::{Components, RefOr, ResponseBuilder};
 
 use super::schema;
+use crate::http::documented::{
+    RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, if_match, if_none_match, operations,
+    parameter, request_id, text, text_header,
+};
 
 const BY_ID: &str = "/v1/customers/{customer_id}";
 const BY_EXTERNAL_ID: &str = "/v1/customers/external/{customer_external_id}";
@@ -67,7 +70,7 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
     components.add_security_scheme("bearer", scheme(HttpAuthScheme::Bearer));
     components.add_security_scheme("basic", scheme(HttpAuthScheme::Basic));
     for error in ERRORS {
-        components.responses.insert(error.name.to_owned(), RefOr::T(error.response()));
+        components.responses.insert(error.name.to_owned(), RefOr::T(error.response("lms.Error")));
     }
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
@@ -87,22 +90,6 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
         }
     }
 }
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
-    let slots =
-        [("GET", &mut item.get), ("PUT", &mut item.put), ("POST", &mut item.post), ("DELETE", &mut item.delete)];
-    slots.into_iter().filter_map(|(method, slot)| Some((method, slot.as_mut()?)))
-}
-
-/// An error response that operations refer to.
-struct SharedError {
-    status: &'static str,
-    name: &'static str,
-    description: &'static str,
-    headers: &'static [(&'static str, &'static str)],
-}
-
-const RETRY_AFTER: (&str, &str) = ("Retry-After", "Seconds until another try");
 
 const ERRORS: [SharedError; 14] = [
     SharedError::new("400", "lms.InvalidArgument", "A part of the request is wrong; every problem is told at once"),
@@ -128,55 +115,31 @@ const ERRORS: [SharedError; 14] = [
     SharedError::new("503", "lms.Unavailable", "Overload, or the database is away; safe to retry").with(&[RETRY_AFTER]),
 ];
 
-impl SharedError {
-    const fn new(status: &'static str, name: &'static str, description: &'static str) -> Self {
-        Self { status, name, description, headers: &[] }
-    }
-
-    const fn with(self, headers: &'static [(&'static str, &'static str)]) -> Self {
-        Self { headers, ..self }
-    }
-
-    fn response(&self) -> Response {
-        let content = Content::new(Some(Ref::from_schema_name("lms.Error")));
-        let mut response =
-            ResponseBuilder::new().description(self.description).content("application/json", content).build();
-        for (name, description) in self.headers {
-            response.headers.insert((*name).to_owned(), RefOr::T(text_header(description)));
-        }
-        response.headers.insert("X-Request-Id".to_owned(), RefOr::T(text_header(REQUEST_ID)));
-        response
-    }
-
-    /// Whether an operation can answer so.
-    fn concerns(&self, path: &str, method: &str) -> bool {
-        let open = path == "/.well-known/jwks.json";
-        let one = names_one(path);
-        let writes = method != "GET";
-        match self.status {
-            "401" | "429" => !open,
-            "400" => !open,
-            "403" | "408" | "413" | "415" | "409" => writes,
-            "404" => one,
-            "412" => writes && one,
-            _ => true,
-        }
+/// Whether an operation can answer so.
+fn concerns(error: &SharedError, path: &str, method: &str) -> bool {
+    let open = path == "/.well-known/jwks.json";
+    let one = names_one(path);
+    let writes = method != "GET";
+    match error.status {
+        "401" | "429" => !open,
+        "400" => !open,
+        "403" | "408" | "413" | "415" | "409" => writes,
+        "404" => one,
+        "412" => writes && one,
+        _ => true,
     }
 }
-
-const REQUEST_ID: &str = "The caller's `X-Request-Id` where it is usable, else a new one";
 
 fn finish(path: &str, method: &str, operation: &mut Operation) {
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
-            response.headers.insert("X-Request-Id".to_owned(), RefOr::T(text_header(REQUEST_ID)));
+            bear_request_id(response);
             if shows_version(path, method) {
                 let header = text_header("The record's version, in quotes: `\"3\"`");
                 response.headers.insert("ETag".to_owned(), RefOr::T(header));
             }
             if method != "GET" {
-                let header = text_header("`true` where the answer is the one that the same request got before");
-                response.headers.insert("Idempotent-Replayed".to_owned(), RefOr::T(header));
+                bear_replayed(response);
             }
         }
     }
@@ -184,9 +147,8 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
         let response = ResponseBuilder::new().description("`If-None-Match` names the present version").build();
         operation.responses.responses.insert("304".to_owned(), RefOr::T(response));
     }
-    for error in ERRORS.iter().filter(|error| error.concerns(path, method)) {
-        let reference = RefOr::Ref(Ref::from_response_name(error.name));
-        operation.responses.responses.insert(error.status.to_owned(), reference);
+    for error in ERRORS.iter().filter(|error| concerns(error, path, method)) {
+        error.add_to(operation);
     }
     operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", [""; 0])]);
     let parameters = operation.parameters.get_or_insert_default();
@@ -206,43 +168,16 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
     for (name, description) in EXTERNAL_IDS.iter().filter(|(name, _)| path.contains(&format!("{{{name}}}"))) {
         parameters.push(parameter(name, ParameterIn::Path, description, external_id()));
     }
-    let mut header = |name, description, schema| {
-        parameters.push(parameter(name, ParameterIn::Header, description, schema));
-    };
     if method != "GET" {
-        let description =
-            "Names the request: sent again under the same key it is answered as before, and not done again";
-        header("Idempotency-Key", description, text().pattern(Some("^[!#-~][!-~]{0,254}$")));
+        parameters.push(idempotency_key());
         if names_one(path) {
-            let description = "The version that is to be changed, as its `ETag`; `*` for any";
-            header("If-Match", description, text().pattern(Some("^(\\*|\"[0-9A-Za-z]+\")$")));
+            parameters.push(if_match());
         }
     } else if [BY_ID, LOAN_BY_ID].contains(&path) {
-        header("If-None-Match", "Versions that the caller has, as their `ETag`s", text());
+        parameters.push(if_none_match());
     }
-    header("X-Request-Id", "The caller's id of the request", text().pattern(Some("^[A-Za-z0-9._-]{1,64}$")));
+    parameters.push(request_id("The caller's id of the request"));
     parameters
-}
-
-fn parameter(name: &str, place: ParameterIn, description: &str, schema: ObjectBuilder) -> Parameter {
-    let required = if place == ParameterIn::Path { Required::True } else { Required::False };
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(place)
-        .required(required)
-        .description(Some(description))
-        .schema(Some(schema.build()))
-        .build()
-}
-
-fn text() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
-}
-
-fn text_header(description: &str) -> Header {
-    let mut header = Header::new(Schema::from(text().build()));
-    header.description = Some(description.to_owned());
-    header
 }
 
 /// The same operations under the other prefix.

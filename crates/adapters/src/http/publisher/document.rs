@@ -3,13 +3,14 @@
 //! Owns the security schemes, the common headers and error responses. What is particular to an operation stands at its handler.
 
 use utoipa::OpenApi;
-use utoipa::openapi::header::Header;
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Components, Content, Ref, RefOr, Required, Response, ResponseBuilder};
+use utoipa::openapi::{Components, RefOr};
 
 use super::schema;
+use crate::http::documented::{
+    RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, operations, parameter, request_id, text,
+};
 
 /// What the routes are added to.
 #[derive(OpenApi)]
@@ -38,7 +39,7 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
     components.add_security_scheme("apiKey", header("x-api-key"));
     components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     for error in ERRORS {
-        components.responses.insert(error.name.to_owned(), RefOr::T(error.response()));
+        components.responses.insert(error.name.to_owned(), RefOr::T(error.response("PublisherError")));
     }
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
@@ -46,21 +47,6 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
         }
     }
 }
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
-    let slots = [("GET", &mut item.get), ("PUT", &mut item.put), ("POST", &mut item.post)];
-    slots.into_iter().filter_map(|(method, slot)| Some((method, slot.as_mut()?)))
-}
-
-/// An error response that operations refer to.
-struct SharedError {
-    status: &'static str,
-    name: &'static str,
-    description: &'static str,
-    headers: &'static [(&'static str, &'static str)],
-}
-
-const RETRY_AFTER: (&str, &str) = ("Retry-After", "Seconds until another try");
 
 const ERRORS: [SharedError; 13] = [
     SharedError::new(
@@ -94,55 +80,30 @@ const ERRORS: [SharedError; 13] = [
         .with(&[RETRY_AFTER]),
 ];
 
-impl SharedError {
-    const fn new(status: &'static str, name: &'static str, description: &'static str) -> Self {
-        Self { status, name, description, headers: &[] }
-    }
-
-    const fn with(self, headers: &'static [(&'static str, &'static str)]) -> Self {
-        Self { headers, ..self }
-    }
-
-    fn response(&self) -> Response {
-        let content = Content::new(Some(Ref::from_schema_name("PublisherError")));
-        let mut response =
-            ResponseBuilder::new().description(self.description).content("application/json", content).build();
-        for (name, description) in self.headers {
-            response.headers.insert((*name).to_owned(), RefOr::T(text_header(description)));
-        }
-        response.headers.insert("X-Request-Id".to_owned(), RefOr::T(text_header(REQUEST_ID)));
-        response
-    }
-
-    /// Whether an operation can answer so.
-    fn concerns(&self, path: &str, method: &str) -> bool {
-        let starts = path.ends_with("/startSession");
-        let creates = method == "POST" && !starts;
-        match self.status {
-            "403" => !starts,
-            "404" => !creates,
-            "408" | "413" | "415" => method != "GET",
-            "409" => method != "GET" && !starts,
-            _ => true,
-        }
+/// Whether an operation can answer so.
+fn concerns(error: &SharedError, path: &str, method: &str) -> bool {
+    let starts = path.ends_with("/startSession");
+    let creates = method == "POST" && !starts;
+    match error.status {
+        "403" => !starts,
+        "404" => !creates,
+        "408" | "413" | "415" => method != "GET",
+        "409" => method != "GET" && !starts,
+        _ => true,
     }
 }
-
-const REQUEST_ID: &str = "The caller's `X-Request-Id` where it is usable, else a new one";
 
 fn finish(path: &str, method: &str, operation: &mut Operation) {
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
-            response.headers.insert("X-Request-Id".to_owned(), RefOr::T(text_header(REQUEST_ID)));
+            bear_request_id(response);
             if path.starts_with("/v2/data") {
-                let header = text_header("`true` where the answer is the one that the same request got before");
-                response.headers.insert("Idempotent-Replayed".to_owned(), RefOr::T(header));
+                bear_replayed(response);
             }
         }
     }
-    for error in ERRORS.iter().filter(|error| error.concerns(path, method)) {
-        let reference = RefOr::Ref(Ref::from_response_name(error.name));
-        operation.responses.responses.insert(error.status.to_owned(), reference);
+    for error in ERRORS.iter().filter(|error| concerns(error, path, method)) {
+        error.add_to(operation);
     }
     let parameters = operation.parameters.get_or_insert_default();
     parameters.extend(shared_parameters(path, method).into_iter().map(RefOr::T));
@@ -158,36 +119,11 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
         }
     }
     if method != "GET" {
-        let description =
-            "Names the request: sent again under the same key it is answered as before, and not done again";
-        let key = text().pattern(Some("^[!#-~][!-~]{0,254}$"));
-        parameters.push(parameter("Idempotency-Key", ParameterIn::Header, description, key));
+        parameters.push(idempotency_key());
     }
     let own = text().pattern(Some("^[!-~]{1,128}$"));
     let description = "The caller's id of the request, which the body of the answer shows";
     parameters.push(parameter("X-CDLX-Request-Id", ParameterIn::Header, description, own));
-    let id = text().pattern(Some("^[A-Za-z0-9._-]{1,64}$"));
-    parameters.push(parameter("X-Request-Id", ParameterIn::Header, "The id of the request in logs and history", id));
+    parameters.push(request_id("The id of the request in logs and history"));
     parameters
-}
-
-fn parameter(name: &str, place: ParameterIn, description: &str, schema: ObjectBuilder) -> Parameter {
-    let required = if place == ParameterIn::Path { Required::True } else { Required::False };
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(place)
-        .required(required)
-        .description(Some(description))
-        .schema(Some(schema.build()))
-        .build()
-}
-
-fn text() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
-}
-
-fn text_header(description: &str) -> Header {
-    let mut header = Header::new(Schema::from(text().build()));
-    header.description = Some(description.to_owned());
-    header
 }
