@@ -105,6 +105,12 @@ impl<'a> EventBody<'a> {
         )
     }
 
+    /// The event's id.
+    #[must_use]
+    pub const fn id(&self) -> EventId {
+        self.id
+    }
+
     /// The name of the event's type, such as `customer.created`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

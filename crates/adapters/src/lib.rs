@@ -15,6 +15,7 @@ pub mod memory;
 pub mod postgres;
 pub mod sqlite;
 pub mod tokens;
+pub mod webhooks;
 
 /// The name of the office that every organization begins with.
 const HEAD_OFFICE: &str = "Head Office";

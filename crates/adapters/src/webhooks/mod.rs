@@ -1,0 +1,19 @@
+//! Sending events to webhook endpoints by the Standard Webhooks specification 1.0.
+//!
+//! Owns signatures, which addresses may be called, the sending itself, and the loop that works off what is due. It must
+//! not know SQL, nor any dialect.
+
+pub mod address;
+pub mod dispatcher;
+pub mod message;
+pub mod sender;
+pub mod signature;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{AddressError, EndpointUrl};
+pub use dispatcher::{Dispatcher, DispatcherParts, Pace};
+pub use message::Message;
+pub use sender::{Courier, HttpSender, Reply, SenderError};
+pub use signature::secret_text;
