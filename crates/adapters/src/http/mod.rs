@@ -15,6 +15,8 @@ pub mod crm;
 pub mod cursor;
 mod docs;
 mod documented;
+#[cfg(test)]
+mod exchange;
 pub mod fault;
 pub mod fault_log;
 mod head_scan;

@@ -20,15 +20,13 @@ use custodia_domain::{
     Actor, Answer, ExternalId, MobileNumber, Name, NamePart, NewCustomer, OfficeId, OrganizationId, RequestId,
     Timestamp,
 };
-use http::{HeaderMap, Request};
-use http_body_util::BodyExt as _;
+use http::Request;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use super::{Crm, router};
 use crate::clock::FixedClock;
 use crate::http::auth::{AuthError, Authenticator, Principal};
-use crate::http::{HttpLimits, wrap};
+use crate::http::{HttpLimits, exchange, wrap};
 use crate::ids::BlockIds;
 use crate::memory::MemoryStore;
 
@@ -105,7 +103,7 @@ impl Kit {
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
-        Reply::of(self.app.clone().oneshot(request).await.unwrap()).await
+        Reply::to(&self.app, request).await
     }
 
     /// Sends with the credential that may write, the given headers, and a body where there is one. A path without a prefix
@@ -174,47 +172,14 @@ fn alice(members: &Value) -> Value {
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
     let path = if path.starts_with("/external") { path.to_owned() } else { format!("/external/v1{path}") };
-    let mut request = Request::builder().method(method).uri(path);
-    let named = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
-    if !named("authorization") && !named("x-api-key") {
-        request = request.header("x-api-key", "write-key");
-    }
-    if !body.is_empty() && !named("content-type") {
-        request = request.header("Content-Type", "application/json");
-    }
-    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-        request = request.header(*name, *value);
-    }
-    request.body(Body::from(body.to_owned())).unwrap()
+    let credentials = [("x-api-key", "write-key"), ("authorization", "")];
+    exchange::request(method, &path, &credentials, headers, body)
 }
 
 /// A whole answer.
-#[derive(Debug)]
-struct Reply {
-    status: u16,
-    headers: HeaderMap,
-    text: String,
-}
+type Reply = exchange::Reply<Crm>;
 
 impl Reply {
-    async fn of(response: axum::response::Response) -> Self {
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Self { status: parts.status.as_u16(), headers: parts.headers, text }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    #[track_caller]
-    fn json_of(&self, status: u16) -> Value {
-        assert_eq!(self.status, status, "{}", self.text);
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
-        serde_json::from_str(&self.text).unwrap()
-    }
-
     #[track_caller]
     fn ok(&self) -> Value {
         self.json_of(200)

@@ -19,17 +19,15 @@ use axum::body::Body;
 use custodia_domain::ports::{CustomerStore, Directory, Scope, StoreError};
 use custodia_domain::registry::{Ports, Registry};
 use custodia_domain::{Actor, OfficeName, OrganizationId, Timestamp};
-use http::{HeaderMap, Request};
-use http_body_util::BodyExt as _;
+use http::Request;
 use serde_json::Value;
-use tower::ServiceExt as _;
 
 use super::{Lms, router};
 use crate::arrivals::{AnnouncedStore, Arrivals};
 use crate::clock::FixedClock;
 use crate::http::auth::{AuthError, Authenticator, Principal};
 use crate::http::cursor::CursorKey;
-use crate::http::{HttpLimits, wrap};
+use crate::http::{HttpLimits, exchange, wrap};
 use crate::ids::BlockIds;
 use crate::memory::MemoryStore;
 
@@ -120,7 +118,7 @@ impl Kit {
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
-        Reply::of(self.app.clone().oneshot(request).await.unwrap()).await
+        Reply::to(&self.app, request).await
     }
 
     /// Sends with the credential that may write, the given headers, and a body where there is one.
@@ -159,56 +157,22 @@ impl Kit {
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
-    let mut request = Request::builder().method(method).uri(path);
-    let named = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
-    if !named("authorization") {
-        request = request.header("Authorization", "Bearer write");
-    }
-    if !body.is_empty() && !named("content-type") {
-        request = request.header("Content-Type", "application/json");
-    }
-    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-        request = request.header(*name, *value);
-    }
-    request.body(Body::from(body.to_owned())).unwrap()
+    exchange::request(method, path, &[("Authorization", "Bearer write")], headers, body)
 }
 
 /// A whole answer.
-#[derive(Debug)]
-struct Reply {
-    status: u16,
-    headers: HeaderMap,
-    text: String,
-}
+type Reply = exchange::Reply<Lms>;
 
 impl Reply {
-    async fn of(response: axum::response::Response) -> Self {
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Self { status: parts.status.as_u16(), headers: parts.headers, text }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    fn json(&self) -> Value {
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
-        serde_json::from_str(&self.text).unwrap()
-    }
-
     #[track_caller]
     fn ok(&self) -> Value {
-        assert_eq!(self.status, 200, "{}", self.text);
-        self.json()
+        self.json_of(200)
     }
 
     /// The code of an error with that status.
     #[track_caller]
     fn code(&self, status: u16) -> String {
-        assert_eq!(self.status, status, "{}", self.text);
-        let body = self.json();
+        let body = self.json_of(status);
         let members: Vec<_> = body.as_object().unwrap().keys().collect();
         assert_eq!(members, ["code", "message"]);
         body["code"].as_str().unwrap().to_owned()

@@ -16,14 +16,12 @@ use custodia_domain::ports::{
 };
 use custodia_domain::registry::{Caller, OfficeChoice, Ports, Precondition, Registry};
 use custodia_domain::{Actor, Answer, ExternalId, Name, NewCustomer, OfficeId, OrganizationId, RequestId, Timestamp};
-use http::{HeaderMap, Request};
-use http_body_util::BodyExt as _;
+use http::Request;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 use super::{Publisher, router};
 use crate::clock::FixedClock;
-use crate::http::{HttpLimits, wrap};
+use crate::http::{HttpLimits, exchange, wrap};
 use crate::identity::{Identity, IdentityParts};
 use crate::ids::BlockIds;
 use crate::memory::MemoryStore;
@@ -100,23 +98,13 @@ impl Kit {
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
-        Reply::of(self.app.clone().oneshot(request).await.unwrap()).await
+        Reply::to(&self.app, request).await
     }
 
     /// Sends in the session for data unless another credential is named, with a body where there is one.
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let mut request = Request::builder().method(method).uri(path);
-        let named = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
-        if !["x-cdlx-session-token", "x-api-key", "authorization"].into_iter().any(named) {
-            request = request.header("X-CDLX-Session-Token", &self.token);
-        }
-        if !body.is_empty() && !named("content-type") {
-            request = request.header("Content-Type", "application/json");
-        }
-        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-            request = request.header(*name, *value);
-        }
-        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+        let credentials = [("X-CDLX-Session-Token", self.token.as_str()), ("x-api-key", ""), ("authorization", "")];
+        self.send(exchange::request(method, path, &credentials, headers, body)).await
     }
 
     async fn post(&self, body: &Value) -> Reply {
@@ -254,34 +242,12 @@ fn without(mut value: Value, pointer: &str) -> Value {
 }
 
 /// A whole answer.
-#[derive(Debug)]
-struct Reply {
-    status: u16,
-    headers: HeaderMap,
-    text: String,
-}
+type Reply = exchange::Reply<Publisher>;
 
 impl Reply {
-    async fn of(response: axum::response::Response) -> Self {
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Self { status: parts.status.as_u16(), headers: parts.headers, text }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    fn json(&self) -> Value {
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
-        serde_json::from_str(&self.text).unwrap()
-    }
-
     #[track_caller]
     fn ok(&self) -> Value {
-        assert_eq!(self.status, 200, "{}", self.text);
-        let body = self.json();
+        let body = self.json_of(200);
         assert!(body["requestId"].is_string(), "{body}");
         body
     }
@@ -289,8 +255,7 @@ impl Reply {
     /// The problems of an error of that status and type.
     #[track_caller]
     fn refused(&self, status: u16, kind: &str) -> Vec<String> {
-        assert_eq!(self.status, status, "{}", self.text);
-        let body = self.json();
+        let body = self.json_of(status);
         let members: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(members, ["requestId", "status", "title", "type", "validationErrors"]);
         assert_eq!((&body["type"], &body["status"]), (&json!(kind), &json!(status)));
