@@ -10,6 +10,8 @@ use custodia_domain::ports::{Scope, StoreError};
 use custodia_domain::{Actor, ExternalId, OrganizationId};
 use thiserror::Error;
 
+use super::rate;
+
 /// Who asks. A credential belongs to exactly one organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -67,6 +69,34 @@ pub trait Authenticator: Send + Sync {
 
     /// The public keys of our own tokens: a JSON Web Key Set (RFC 7517 section 5).
     fn jwks(&self) -> String;
+}
+
+/// Why a caller is not let in.
+#[derive(Debug, Error)]
+pub enum Denied {
+    /// Its credential is not accepted, or has asked too often.
+    #[error(transparent)]
+    Credential(#[from] AuthError),
+    /// Its credential may not do that much.
+    #[error("the credential may not do this")]
+    Forbidden,
+}
+
+/// What is decided of a caller before anything else of its request is looked at, in this order: its credential is accepted,
+/// may do what is needed, and has not asked too often.
+///
+/// # Errors
+/// [`Denied`] names the first of them that does not hold.
+pub async fn admitted(
+    proof: impl Future<Output = Result<Principal, AuthError>> + Send,
+    needed: Scope,
+) -> Result<Principal, Denied> {
+    let principal = proof.await?;
+    if principal.scope < needed {
+        return Err(Denied::Forbidden);
+    }
+    rate::admit(&principal)?;
+    Ok(principal)
 }
 
 /// What a session is good for.

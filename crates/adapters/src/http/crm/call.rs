@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 use super::error::Refused;
 use super::problem::{Kind, Problems};
 use super::{Crm, PREFIX, json_fault};
-use crate::http::auth::Principal;
-use crate::http::body::{read_request, require_json};
+use crate::http::auth::{Denied, Principal, admitted};
+use crate::http::body::{collect, policy, require_json};
 use crate::http::conditional::precondition;
 use crate::http::context::{self, Dialect, FullUri};
 use crate::http::credential::{of_header, of_scheme};
@@ -24,7 +24,6 @@ use crate::http::fault::Fault;
 use crate::http::idempotency::{Asked, IDEMPOTENCY_KEY, key_text};
 use crate::http::json::{self, Json};
 use crate::http::query::{Query, QueryFault};
-use crate::http::rate;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -59,8 +58,8 @@ impl FromRequest<Crm> for Write {
 
     async fn from_request(request: Request, crm: &Crm) -> Result<Self, Refused> {
         let (parts, body) = request.into_parts();
-        let mut call = Call::admitted(crm, parts.clone(), Scope::Write).await?;
-        let (_, bytes) = read_request(Request::from_parts(parts, body)).await;
+        let mut call = Call::admitted(crm, parts, Scope::Write).await?;
+        let bytes = collect(body, policy(&call.parts)).await;
         call.read_body(bytes)?;
         Ok(Self(call))
     }
@@ -70,17 +69,14 @@ impl Call {
     /// The request, if its credential is accepted, may do that much, and has not asked too often.
     async fn admitted(crm: &Crm, parts: Parts, needed: Scope) -> Result<Self, Refused> {
         let request_id = context::RequestId::of_request(&parts);
-        let refused = |error| Refused::credential(&error, &request_id);
         let by_key = parts.headers.contains_key(&API_KEY);
         let secret = if by_key { of_header(&parts.headers, &API_KEY) } else { of_scheme(&parts.headers, "Bearer") };
         let secret = Zeroizing::new(secret.ok_or_else(Refused::unauthenticated)?.to_owned());
-        let principal =
-            if by_key { crm.authenticator.api_key(&secret).await } else { crm.authenticator.bearer(&secret).await };
-        let principal = principal.map_err(refused)?;
-        if principal.scope < needed {
-            return Err(Refused::forbidden());
-        }
-        rate::admit(&principal).map_err(refused)?;
+        let proof = if by_key { crm.authenticator.api_key(&secret) } else { crm.authenticator.bearer(&secret) };
+        let principal = admitted(proof, needed).await.map_err(|denied| match denied {
+            Denied::Credential(error) => Refused::credential(&error, &request_id),
+            Denied::Forbidden => Refused::forbidden(),
+        })?;
         let query = Query::parse(parts.uri.query());
         Ok(Self { principal, request_id, parts, query, body: None, problems: Problems::of(secret) })
     }

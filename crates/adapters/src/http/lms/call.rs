@@ -7,13 +7,13 @@ use axum::extract::{FromRequest, Request};
 use custodia_domain::ports::Scope;
 use custodia_domain::registry::{Caller, Key, Precondition};
 use custodia_domain::{Answer, RequestId};
+use http::Method;
 use http::request::Parts;
-use http::{HeaderMap, Method};
 
 use super::Lms;
 use super::error::{Problems, Refused};
-use crate::http::auth::Principal;
-use crate::http::body::{read_request, require_json};
+use crate::http::auth::{Denied, Principal, admitted};
+use crate::http::body::{collect, policy, require_json};
 use crate::http::conditional::precondition;
 use crate::http::context::{self, Dialect};
 use crate::http::credential;
@@ -21,7 +21,6 @@ use crate::http::fault::Fault;
 use crate::http::idempotency::{IDEMPOTENCY_KEY, key_of};
 use crate::http::json::{self, Json};
 use crate::http::query::{Query, QueryFault};
-use crate::http::rate;
 
 /// A request whose credential is accepted.
 pub(super) struct Call {
@@ -45,10 +44,7 @@ impl FromRequest<Lms> for Read {
 
     async fn from_request(request: Request, lms: &Lms) -> Result<Self, Refused> {
         let (parts, _) = request.into_parts();
-        let request_id = context::RequestId::of_request(&parts);
-        let principal = authenticate(lms, &parts.headers, &request_id).await?;
-        admit(&principal, &request_id)?;
-        Ok(Self(Call::new(principal, request_id, parts)))
+        Ok(Self(Call::admitted(lms, parts, Scope::Read).await?))
     }
 }
 
@@ -57,30 +53,27 @@ impl FromRequest<Lms> for Write {
 
     async fn from_request(request: Request, lms: &Lms) -> Result<Self, Refused> {
         let (parts, body) = request.into_parts();
-        let request_id = context::RequestId::of_request(&parts);
-        let principal = authenticate(lms, &parts.headers, &request_id).await?;
-        if principal.scope < Scope::Write {
-            return Err(Refused::forbidden());
-        }
-        admit(&principal, &request_id)?;
-        let (parts, bytes) = read_request(Request::from_parts(parts, body)).await;
-        let mut call = Call::new(principal, request_id, parts);
+        let mut call = Call::admitted(lms, parts, Scope::Write).await?;
+        let bytes = collect(body, policy(&call.parts)).await;
         call.read_body(bytes)?;
         Ok(Self(call))
     }
 }
 
-async fn authenticate(lms: &Lms, headers: &HeaderMap, request_id: &RequestId) -> Result<Principal, Refused> {
-    let token = credential::of_scheme(headers, "Bearer").ok_or_else(|| Refused::unauthenticated("Bearer"))?;
-    let principal = lms.authenticator.bearer(token).await;
-    principal.map_err(|error| Refused::credential(&error, "Bearer", request_id))
-}
-
-fn admit(principal: &Principal, request_id: &RequestId) -> Result<(), Refused> {
-    rate::admit(principal).map_err(|error| Refused::credential(&error, "Bearer", request_id))
-}
-
 impl Call {
+    /// The request, if its credential is accepted, may do that much, and has not asked too often.
+    async fn admitted(lms: &Lms, parts: Parts, needed: Scope) -> Result<Self, Refused> {
+        let request_id = context::RequestId::of_request(&parts);
+        let token =
+            credential::of_scheme(&parts.headers, "Bearer").ok_or_else(|| Refused::unauthenticated("Bearer"))?;
+        let principal = admitted(lms.authenticator.bearer(token), needed).await;
+        let principal = principal.map_err(|denied| match denied {
+            Denied::Credential(error) => Refused::credential(&error, "Bearer", &request_id),
+            Denied::Forbidden => Refused::forbidden(),
+        })?;
+        Ok(Self::new(principal, request_id, parts))
+    }
+
     fn new(principal: Principal, request_id: RequestId, parts: Parts) -> Self {
         let query = Query::parse(parts.uri.query());
         Self { principal, request_id, parts, query, body: None, problems: Problems::default() }
