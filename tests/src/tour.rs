@@ -1,4 +1,4 @@
-//! The curl tour of the README: the commands that a reader pastes.
+//! What a document has its readers paste: the curl tour of the README, the blocks of code of a guide.
 
 /// A command of the tour and the line of the file that it begins on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -7,6 +7,36 @@ pub struct Command {
     pub line: usize,
     /// The command as bash reads it, continued lines included.
     pub text: String,
+}
+
+/// A block of code of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The line after its fence, counted from 1.
+    pub line: usize,
+    /// What stands behind the fence: the language and, where one is given, the block's name.
+    pub info: String,
+    /// Its lines.
+    pub text: String,
+}
+
+/// Every fenced block of a document, in order.
+#[must_use]
+pub fn blocks(markdown: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (index, line) in markdown.lines().enumerate() {
+        if let Some(info) = line.strip_prefix("```") {
+            match open.take() {
+                Some(block) => blocks.push(block),
+                None => open = Some(Block { line: index + 2, info: info.trim().to_owned(), text: String::new() }),
+            }
+        } else if let Some(block) = &mut open {
+            block.text.push_str(line);
+            block.text.push('\n');
+        }
+    }
+    blocks
 }
 
 /// Every command in the `sh` blocks of the section headed `## Tour`, in order.
@@ -70,6 +100,13 @@ mod tests {
         let texts: Vec<&str> = found.iter().map(|command| command.text.as_str()).collect();
         assert_eq!(texts, ["one\n", "two \\\n  three\n", "four '{\n}'\n"]);
         assert_eq!(found[0].line, 12);
+    }
+
+    #[test]
+    fn blocks_are_found_with_their_names_and_lines() {
+        let found = blocks("text\n```python verify\na\n\nb\n```\n\n```\nc\n```\n");
+        let block = |line, info: &str, text: &str| Block { line, info: info.to_owned(), text: text.to_owned() };
+        assert_eq!(found, [block(3, "python verify", "a\n\nb\n"), block(9, "", "c\n")]);
     }
 
     #[test]
