@@ -270,7 +270,13 @@ impl CustomerEvent {
         self.at
     }
 
-    /// The fields that changed, in the order of [`Field::ALL`]; none for a deletion.
+    /// The event without what it tells of the customer: what stays in the log when the customer is deleted.
+    #[must_use]
+    pub fn erased(self) -> Self {
+        Self { changes: Vec::new(), ..self }
+    }
+
+    /// The fields that changed, in the order of [`Field::ALL`]; none for a deletion, nor for the events before one.
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         &self.changes
@@ -290,7 +296,7 @@ fn differences(before: Option<&CustomerSnapshot>, after: &CustomerSnapshot) -> V
 
 impl Customer {
     /// Rebuilds a customer from its events, first to last: the state at the last one's version. `None` when there
-    /// are none, or the last one is the deletion.
+    /// are none, the last one is the deletion, or a deletion has erased them: then nothing is left to rebuild.
     ///
     /// # Errors
     /// [`Impossible`] when the events do not begin with the creation, skip a version, or add up to a state that no
@@ -313,7 +319,9 @@ impl Customer {
                 };
             }
         }
-        if last.kind == EventKind::Deleted {
+        // A creation sets something, a status at least.
+        let erased = events.first().is_some_and(|creation| creation.changes.is_empty());
+        if last.kind == EventKind::Deleted || erased {
             return Ok(None);
         }
         let created_at = events.first().map_or(last.at, |first| first.at);

@@ -293,6 +293,9 @@ pub enum Counter {
 ///   one refused unit never affects its neighbours in the same call;
 /// - give the events of each organization ascending sequences in the order of their commits, so that a reader of
 ///   `sequence > last` skips nothing;
+/// - forget what the log tells of a customer in the commit that deletes it: the changes ([`CustomerEvent::erased`]) and the
+///   reasons of its earlier events are emptied; their kinds, versions, sequences, instants, actors and external ids stay,
+///   and so does the deletion's own reason;
 /// - answer reads in the order of their keys, each with its own result;
 /// - let every read that begins after a commit was answered see that commit.
 #[cfg_attr(feature = "mock", mockall::automock)]

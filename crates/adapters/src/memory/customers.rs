@@ -207,6 +207,9 @@ fn commit(state: &mut State, unit: Unit) -> Result<Committed, CommitError> {
     let mut last_sequence = None;
     for change in &unit.customers {
         organization.keep(change, staged.remove(&change.customer()).flatten());
+        if change.after().is_none() {
+            organization.erase(change.customer());
+        }
         for event in change.events() {
             organization.histories.entry(event.customer()).or_default().push(organization.events.len());
             last_sequence = Some(organization.log(LoggedEvent::Customer(event.clone()), &unit.audit));
@@ -270,6 +273,17 @@ impl Organization {
         let sequence = sequence.expect("memory holds fewer than 2^63 events");
         self.events.push(LogEntry { sequence, event, audit: audit.clone() });
         sequence
+    }
+
+    /// Empties what the log tells of a customer so far.
+    fn erase(&mut self, customer: CustomerId) {
+        for place in self.histories.get(&customer).into_iter().flatten() {
+            let entry = &mut self.events[*place];
+            if let LoggedEvent::Customer(event) = &entry.event {
+                entry.event = LoggedEvent::Customer(event.clone().erased());
+            }
+            entry.audit.reason = None;
+        }
     }
 
     /// Whether every change of a customer, and the receipt, may be kept; answers the customers as the unit leaves

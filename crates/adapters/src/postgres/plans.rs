@@ -25,7 +25,10 @@ const READS: &[Keyed] = &[
 
 const WRITES: &[Keyed] = &[
     (statements::CHANGE, &["customers_pkey: organization_id, id"]),
-    (statements::REMOVE, &["customers_pkey: organization_id, id"]),
+    (
+        statements::REMOVE,
+        &["customers_pkey: organization_id, id", "customer_events_version_key: organization_id, customer_id"],
+    ),
     (
         records::HOLD,
         &["accounts_pkey: organization_id, id", "account_holders_account_idx: organization_id, account_id"],
@@ -42,6 +45,8 @@ const SOME_ROWS: &str = "
         open_loans, loan_count, created_at, updated_at, search)
         select 1, g, 1, 1, 'Pending', date '2026-05-22', 'Ada', 'ada', 0, 0, now(), now(), ''
         from generate_series(1, 150) g;
+    insert into customer_events (organization_id, stream, sequence, customer_id, version, kind, at, actor, request_id,
+        changed) select 1, 0, g, g, 1, 'customer.created', now(), 'key:1', 'r', '{}' from generate_series(1, 150) g;
     insert into accounts (organization_id, id, version, primary_holder, status, kind, portfolio, opened_at, cards,
         updated_at)
         select 1, g::text, 1, 'c' || g, 'OPEN', 'SAV', 'gold', now(), '[]', now() from generate_series(1, 150) g;
@@ -49,7 +54,7 @@ const SOME_ROWS: &str = "
         select 1, 'c' || g, g::text from generate_series(1, 150) g;
     insert into loans (organization_id, id, external_id, customer_id, version, status, principal, position, updated_at)
         select 1, g, g::text, g, 1, 'Active', 1, '{}', now() from generate_series(1, 150) g;
-    analyze customers, accounts, account_holders, loans";
+    analyze customers, customer_events, accounts, account_holders, loans";
 
 /// An empty schema, and a session as the store's are.
 async fn session(name: &str) -> PgConnection {

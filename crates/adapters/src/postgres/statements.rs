@@ -145,8 +145,9 @@ pub(super) const CHANGE: &str = concat!(
     " select moved.base, array(select applied.id from applied) from moved"
 );
 
-/// Removes customers that are at the version expected of them and have no loan. The count is right only where all of them are: the
-/// caller makes sure of that before, under the organization's lock.
+/// Removes customers that are at the version expected of them and have no loan, and empties what the log tells of them: the
+/// rows that `told` adds are not there yet for `erased`. Right only where all of them are so: the caller makes sure of that
+/// before, under the organization's lock.
 pub(super) const REMOVE: &str = concat!(
     moved!("0 - cardinality($20::bigint[])"),
     ", applied as (
@@ -155,6 +156,11 @@ pub(super) const REMOVE: &str = concat!(
         where c.organization_id = $1 and c.id = t.id and c.version = t.expected and c.loan_count = 0
             and t.id > 0 and t.expected > 0
         returning c.id
+    ), erased as (
+        update customer_events e
+        set changed = '{}'::json, reason = null
+        from moved
+        where e.organization_id = $1 and e.customer_id = any($20::bigint[]) and e.subject is null
     ), ",
     told!("true"),
     ", ",

@@ -6,7 +6,7 @@ use custodia_domain::ports::{CustomerFilter, CustomerQuery, Direction, LoanQuery
 use custodia_domain::{CompanyNumber, CustomerId, facets::Source};
 use sqlx::{Execute as _, Row as _};
 
-use super::{SqliteOptions, SqliteStore, accounts, companies, customers, list, loans};
+use super::{SqliteOptions, SqliteStore, accounts, companies, customers, list, loans, unit};
 
 async fn steps(store: &SqliteStore, statement: &str) -> Vec<String> {
     let sql = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
@@ -27,6 +27,7 @@ async fn whoever_asks_by_a_key_is_answered_from_its_index() {
         customers::SELECT_BY_EXTERNAL_ID,
         customers::SELECT_EVENTS_OF_CUSTOMER,
         customers::SELECT_HISTORY,
+        unit::ERASE_EVENTS,
         accounts::SELECT_HELD,
         companies::SELECT,
         loans::SELECT,

@@ -54,6 +54,9 @@ const INSERT_WORDS: &str = "insert into customer_words (organization_id, word, c
     select ?1, value, ?2 from json_each(?3)";
 const DELETE_WORDS: &str = "delete from customer_words
     where organization_id = ?1 and customer_id = ?2 and word in (select value from json_each(?3))";
+/// Empties what the log tells of a customer so far. Whoever holds the file may find it in free pages for a while.
+pub(super) const ERASE_EVENTS: &str = "update customer_events set changed = '{}', reason = null
+    where organization_id = ?1 and customer_id = ?2 and subject is null";
 const INSERT_EVENT: &str =
     "insert into customer_events (organization_id, stream, sequence, subject, customer_id, version,
         kind, external_id, at, actor, request_id, idempotency_key, reason, changed)
@@ -203,6 +206,9 @@ async fn keep(
         Err(error) if is_unique_violation(&error) => return Err(Stop::Refused(CommitError::ExternalIdTaken(id))),
         Err(error) if is_foreign_key_violation(&error) => return Err(Stop::Refused(CommitError::UnknownOffice(id))),
         Err(error) => return Err(error.into()),
+    }
+    if change.after().is_none() {
+        sqlx::query(ERASE_EVENTS).bind(organization.get()).bind(id.get()).execute(&mut *connection).await?;
     }
     keep_words(connection, organization, change, before.as_ref()).await
 }

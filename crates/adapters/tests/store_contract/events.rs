@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use custodia_domain::ports::{EventQuery, RecordedEvent};
 use custodia_domain::{
-    Actor, Audit, Customer, CustomerChange, EventKind, NewCustomer, OrganizationId, RequestId, Sequence, Version,
+    Actor, Audit, Customer, CustomerChange, EventKind, NewCustomer, OrganizationId, RequestId, Sequence, Unit, Version,
 };
 use futures::future::join_all;
 
@@ -122,7 +122,7 @@ async fn an_event_comes_back_with_its_changes_and_circumstances(stage: Stage) {
         reason: Some("Ünicode, on\u{a0}request".into()),
     };
     let event = change.events()[0].clone();
-    stage.commit(custodia_domain::Unit { audit: told.clone(), ..unit(organization, vec![change]) }).await.unwrap();
+    stage.commit(Unit { audit: told.clone(), ..unit(organization, vec![change]) }).await.unwrap();
     let change = changed(ada, call_it("ext/2"));
     let second = change.events()[0].clone();
     stage.commit(unit(organization, vec![change])).await.unwrap();
@@ -162,6 +162,68 @@ async fn a_history_is_newest_first_and_outlives_its_customer(stage: Stage) {
     newest_first.reverse();
     let query = EventQuery { customer: Some(number(1)), ..events_of(organization) };
     assert_eq!(newest_first, stage.picked(&query).await);
+}
+
+async fn a_deletion_leaves_nothing_of_its_customer_in_the_log(stage: Stage) {
+    let (organization, theirs) = (stage.organization().await, stage.organization().await);
+    let because = |reason: &str| Audit { reason: Some(reason.into()), ..audit() };
+    let (eve, creation) = created(organization, stage.id(organization).await, known_as("Eve", "ext-eve"));
+    let audit = because("asked by eve@example.com");
+    stage.commit(Unit { audit, ..unit(organization, vec![creation]) }).await.unwrap();
+    let eve = stage.change(eve, call_at("1")).await;
+    let ada = stage.create(organization, known_as("Ada", "ext-ada")).await;
+    stage.create(theirs, known_as("Eve", "ext-eve")).await;
+    let before = (stage.feed(organization).await, stage.feed(theirs).await);
+
+    let stale = CustomerChange::gone(changed_back(&eve).delete(moment(8)).unwrap());
+    assert!(stage.commit(unit(organization, vec![stale])).await.is_err());
+    assert_eq!(
+        (stage.feed(organization).await, stage.feed(theirs).await),
+        before,
+        "nothing is gone: nothing is erased"
+    );
+
+    let gone = CustomerChange::gone(eve.delete(moment(9)).unwrap());
+    stage.commit(Unit { audit: because("the law"), ..unit(organization, vec![gone]) }).await.unwrap();
+    let after = stage.feed(organization).await;
+    assert_eq!(after.len(), 4);
+    for (event, was) in after.iter().zip(&before.0) {
+        let is_hers = event.event.customer() == number(1);
+        let left = if is_hers { was.event.clone().erased() } else { was.event.clone() };
+        assert_eq!((event.sequence, &event.event), (was.sequence, &left));
+        let reason = was.audit.reason.clone().filter(|_| !is_hers);
+        assert_eq!(event.audit, Audit { reason, ..was.audit.clone() });
+    }
+    assert_eq!((after[3].event.kind(), after[3].audit.reason.as_deref()), (EventKind::Deleted, Some("the law")));
+    assert_eq!(stage.feed(theirs).await, before.1);
+    assert_eq!(stage.find(organization, ada.id()).await, Some(ada));
+
+    let history = stage.store.history(organization, number(1), None, 10).await.unwrap();
+    let mut events: Vec<_> = history.into_iter().map(|recorded| recorded.event).collect();
+    events.reverse();
+    for length in 1..=events.len() {
+        assert_eq!(Customer::replay(organization, &events[..length]), Ok(None), "nothing is left to rebuild");
+    }
+}
+
+/// A customer as it was a version before.
+fn changed_back(customer: &Customer) -> Customer {
+    let mut state = customer.snapshot().clone();
+    state.version = state.version.previous().unwrap();
+    Customer::rehydrate(state).unwrap()
+}
+
+async fn a_deletion_among_others_erases_its_own_customer_alone(stage: Stage) {
+    let organization = stage.organization().await;
+    let (ada, eve) =
+        (stage.create_named(organization, "Ada").await, stage.create(organization, known_as("Eve", "ext-1")).await);
+    let (zoe, creation) = created(organization, number(3), known_as("Zoe", "ext-1"));
+    let changes = vec![CustomerChange::gone(eve.delete(moment(9)).unwrap()), changed(ada, call_at("1")), creation];
+    stage.commit(unit(organization, changes)).await.unwrap();
+    let bare = |recorded: &RecordedEvent| (recorded.event.customer().get(), recorded.event.changes().is_empty());
+    let told: Vec<_> = stage.feed(organization).await.iter().map(bare).collect();
+    assert_eq!(told, [(1, false), (2, true), (2, true), (1, false), (3, false)]);
+    assert_eq!(stage.find(organization, zoe.id()).await, Some(zoe));
 }
 
 async fn events_hold_one_organization_alone(stage: Stage) {
@@ -230,7 +292,9 @@ async fn a_reader_skips_nothing_while_eight_write(stage: Stage) {
         }
         whole.extend(part);
     }
-    assert_eq!(seen, whole);
+    // Who has read an event before its customer's deletion has read more of it.
+    let place = |recorded: &RecordedEvent| (recorded.sequence, recorded.event.clone().erased());
+    assert_eq!(seen.iter().map(place).collect::<Vec<_>>(), whole.iter().map(place).collect::<Vec<_>>());
     assert_eq!(seen.len(), count);
 }
 
@@ -243,6 +307,8 @@ on_every_store! {
     an_event_comes_back_with_its_changes_and_circumstances,
     events_rebuild_the_customer_that_is_stored,
     a_history_is_newest_first_and_outlives_its_customer,
+    a_deletion_leaves_nothing_of_its_customer_in_the_log,
+    a_deletion_among_others_erases_its_own_customer_alone,
     events_hold_one_organization_alone,
     there_is_one_event_for_each_version,
     a_reader_skips_nothing_while_eight_write,

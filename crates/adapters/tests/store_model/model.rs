@@ -314,6 +314,11 @@ impl Registry {
         if let Some(before) = before {
             self.stale.insert(id, before);
         }
+        if change.after().is_none() {
+            for event in self.events.iter_mut().filter(|event| event.customer() == id) {
+                *event = event.clone().erased();
+            }
+        }
         self.events.extend(change.events().iter().cloned());
         *self.histories.entry(id).or_default() += change.events().len();
         if let Some(receipt) = &unit.receipt {
