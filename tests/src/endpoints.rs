@@ -174,7 +174,19 @@ const LMS: &[Row] = &[
             at("/v1/customers?officeId=<office>&after="),
         ],
     ),
-    ("GET", "/v1/customers/{customer_id}", Lms, Bearer, Read, &[at("/v1/customers/<customer-number>")]),
+    (
+        "GET",
+        "/v1/customers/{customer_id}",
+        Lms,
+        Bearer,
+        Read,
+        &[
+            at("/v1/customers/<customer-number>"),
+            at("/v1/customers/<customer-number>?asOf=1"),
+            at("/v1/customers/<customer-number>?include=allowedTransitions"),
+        ],
+    ),
+    ("GET", "/v1/customers/{customer_id}/history", Lms, Bearer, Read, &[at("/v1/customers/<customer-number>/history")]),
     (
         "PUT",
         "/v1/customers/{customer_id}",
@@ -206,7 +218,19 @@ const LMS: &[Row] = &[
         Lms,
         Bearer,
         Read,
-        &[at("/v1/customers/external/<customer>")],
+        &[
+            at("/v1/customers/external/<customer>"),
+            at("/v1/customers/external/<customer>?asOf=1"),
+            at("/v1/customers/external/<customer>?include=allowedTransitions"),
+        ],
+    ),
+    (
+        "GET",
+        "/v1/customers/external/{customer_external_id}/history",
+        Lms,
+        Bearer,
+        Read,
+        &[at("/v1/customers/external/<customer>/history")],
     ),
     (
         "PUT",

@@ -1,6 +1,6 @@
 //! What always holds of the domain, over random values and random lives.
 
-use custodia_domain::loan::LoanCounts;
+use custodia_domain::loan::{Loan, LoanCounts, LoanPosition, LoanRefusal};
 use custodia_domain::testing::{self as any, Life};
 use custodia_domain::*;
 use proptest::prelude::*;
@@ -345,7 +345,46 @@ proptest! {
         prop_assert!(Customer::replay(OrganizationId::FIRST, &events).is_err());
     }
 
+    #[test]
+    fn what_is_said_to_be_possible_is_what_the_commands_do(start in any::customer(), commands in any::command_sequence(8), open in 0..3_u32, more in 0..3_u32, moment in any::moment()) {
+        let mut state = Life::lived(start, &commands).states.pop().unwrap().snapshot().clone();
+        state.loans = LoanCounts { open, total: open + more };
+        let customer = Customer::rehydrate(state).unwrap();
+        for (transition, said) in customer.transitions() {
+            prop_assert_eq!(tried(&customer, transition, moment), said, "{}", transition.name());
+        }
+    }
+
+    #[test]
+    fn an_erased_history_rebuilds_nothing(start in any::customer(), commands in any::command_sequence(12), moment in any::moment()) {
+        let life = Life::lived(start, &commands);
+        let mut events: Vec<_> = life.events.into_iter().map(CustomerEvent::erased).collect();
+        for length in 1..=events.len() {
+            fails(any::replay_rebuilds(&events[..length], None))?;
+        }
+        if let Ok(deletion) = life.states.last().unwrap().clone().delete(moment)
+            && events.last().unwrap().kind() != EventKind::Deleted
+        {
+            events.push(deletion);
+            fails(any::replay_rebuilds(&events, None))?;
+            fails(any::applies_once_per_version(&events))?;
+        }
+    }
+
     // Updates
+
+    #[test]
+    fn a_patch_is_held_exactly_when_it_changes_nothing(start in any::customer(), commands in any::command_sequence(4), patch in any::customer_patch(), moment in any::moment()) {
+        let customer = Life::lived(start, &commands).states.pop().unwrap();
+        prop_assert!(customer.holds(&CustomerPatch::default()));
+        if patch.problems(moment.today).is_empty() {
+            match customer.clone().update(&patch, moment) {
+                Ok(outcome) => prop_assert_eq!(customer.holds(&patch), outcome == Outcome::Unchanged),
+                Err(CommandError::Invalid(_)) => prop_assert!(!customer.holds(&patch)),
+                Err(CommandError::Refused(refusal)) => prop_assert_eq!(refusal.status, Status::Closed),
+            }
+        }
+    }
 
     #[test]
     fn the_same_update_twice_is_one_change((customer, _) in any::customer(), patch in any::customer_patch(), moment in any::moment()) {
@@ -423,6 +462,43 @@ proptest! {
         for (_, moment) in &commands {
             prop_assert!(last.is_none_or(|last| last <= moment.at), "time goes forward");
             last = Some(moment.at);
+        }
+    }
+}
+
+/// What a command that is right in itself comes to.
+fn tried(customer: &Customer, transition: Transition, moment: Moment) -> Result<(), Refusal> {
+    let mut customer = customer.clone();
+    let refusal = |result: Result<(), CommandError>| match result {
+        Ok(()) => Ok(()),
+        Err(CommandError::Refused(refusal)) => Err(refusal),
+        Err(CommandError::Invalid(problems)) => panic!("{problems:?}"),
+    };
+    match transition {
+        Transition::Activate => {
+            let on = customer.submitted_on();
+            let late = Moment { today: moment.today.max(on), ..moment };
+            refusal(customer.activate(on, late).map(|_| ()))
+        }
+        Transition::Close => {
+            let on = customer.activated_on().unwrap_or(moment.today);
+            refusal(customer.close(ClosingTerms { on, reason: ClosureReasonId::FIRST }, moment).map(|_| ()))
+        }
+        Transition::Update => refusal(customer.update(&CustomerPatch::default(), moment).map(|_| ())),
+        Transition::Delete => refusal(customer.delete(moment).map(|_| ())),
+        Transition::OpenLoan => {
+            let values = [("status", "Active"), ("principal", "1"), ("currencyCode", "TZS")];
+            let values = values.map(|(name, text)| (name, Value::Text(text.into())));
+            let get = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+            let position = LoanPosition::from_values(get).unwrap();
+            let external_id = ExternalId::parse("l-1").unwrap();
+            match Loan::report(None, LoanId::parse(1).unwrap(), external_id, &customer, position, moment) {
+                Ok(_) => Ok(()),
+                Err(LoanRefusal::CustomerNotActive) => {
+                    Err(Refusal { status: customer.status(), blockers: vec![Blocker::State] })
+                }
+                Err(other) => panic!("{other:?}"),
+            }
         }
     }
 }

@@ -59,6 +59,24 @@ pub fn precondition(headers: &HeaderMap) -> Result<Precondition, TagError> {
     Ok(Precondition::Version(number.unwrap_or_else(never)))
 }
 
+/// An `If-None-Match` of a put that is not `*`, or beside an `If-Match`: a put goes on only where nothing is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be * and stand without If-Match")]
+pub struct AbsenceError;
+
+/// Whether a put may only create: its `If-None-Match` is `*`.
+///
+/// # Errors
+/// [`AbsenceError`] for anything else, and where the request has an `If-Match` as well.
+pub fn wants_absence(headers: &HeaderMap) -> Result<bool, AbsenceError> {
+    let mut sent = headers.get_all(IF_NONE_MATCH).iter();
+    let Some(value) = sent.next() else {
+        return Ok(false);
+    };
+    let any = value.to_str().is_ok_and(|tag| tag.trim() == "*");
+    if any && sent.next().is_none() && !headers.contains_key(IF_MATCH) { Ok(true) } else { Err(AbsenceError) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +104,18 @@ mod tests {
             assert_eq!(precondition(&sent(&IF_MATCH, &[bad])), Err(TagError), "{bad}");
         }
         assert_eq!(precondition(&sent(&IF_MATCH, &["\"3\"", "\"3\""])), Err(TagError));
+    }
+
+    #[test]
+    fn a_put_takes_if_none_match_for_creation_alone() {
+        assert_eq!(wants_absence(&sent(&IF_NONE_MATCH, &[])), Ok(false));
+        assert_eq!(wants_absence(&sent(&IF_NONE_MATCH, &["*"])), Ok(true));
+        for bad in [&["\"3\""][..], &["*", "*"], &["*, \"3\""], &[""]] {
+            assert_eq!(wants_absence(&sent(&IF_NONE_MATCH, bad)), Err(AbsenceError), "{bad:?}");
+        }
+        let mut both = sent(&IF_NONE_MATCH, &["*"]);
+        both.insert(IF_MATCH, HeaderValue::from_static("*"));
+        assert_eq!(wants_absence(&both), Err(AbsenceError));
     }
 
     #[test]

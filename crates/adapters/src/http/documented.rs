@@ -94,6 +94,13 @@ pub(super) fn idempotency_key() -> Parameter {
     parameter("Idempotency-Key", ParameterIn::Header, description, text().pattern(Some("^[!#-~][!-~]{0,254}$")))
 }
 
+/// `Custodia-Reason`, of a request that changes something.
+pub(super) fn reason() -> Parameter {
+    let description =
+        "Why, as the history is to tell it: 1 to 200 characters, others than visible ASCII percent-encoded";
+    parameter("Custodia-Reason", ParameterIn::Header, description, text().pattern(Some("^[ -~]+$")))
+}
+
 /// `If-Match`, of a request that changes one record.
 pub(super) fn if_match() -> Parameter {
     let description = "The version that is to be changed, as its `ETag`; `*` for any";

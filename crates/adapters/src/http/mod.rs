@@ -29,6 +29,7 @@ pub mod ops;
 pub mod publisher;
 pub mod query;
 pub mod rate;
+pub mod reason;
 pub mod server;
 
 pub use axum::Router;

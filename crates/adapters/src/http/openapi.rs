@@ -16,7 +16,7 @@ use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, OpenApiVersion,
-    PathsBuilder, ResponseBuilder, Type, tag::TagBuilder,
+    PathsBuilder, RefOr, ResponseBuilder, Schema, Type, tag::TagBuilder,
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -78,6 +78,23 @@ pub fn assemble(dialects: impl IntoIterator<Item = OpenApiRouter>) -> Documented
             }),
         );
     Documented { router, document: text }
+}
+
+/// An object's schema with one more property.
+pub(crate) fn with_property(
+    schema: RefOr<Schema>,
+    name: &str,
+    property: impl Into<RefOr<Schema>>,
+    required: bool,
+) -> RefOr<Schema> {
+    match schema {
+        RefOr::T(Schema::Object(mut object)) => {
+            object.properties.insert(name.to_owned(), property.into());
+            object.required.extend(required.then(|| name.to_owned()));
+            RefOr::T(Schema::Object(object))
+        }
+        other => other,
+    }
 }
 
 fn served(body: &Bytes, headers: &[(HeaderName, HeaderValue)]) -> Ready<Response> {

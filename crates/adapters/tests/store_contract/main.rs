@@ -30,6 +30,7 @@ macro_rules! on_every_store {
 }
 
 mod accounts;
+mod as_of;
 mod commit;
 mod companies;
 mod counters;

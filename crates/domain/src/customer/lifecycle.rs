@@ -86,6 +86,18 @@ impl Transition {
     /// Every command.
     pub const ALL: [Self; 5] = [Self::Activate, Self::Close, Self::Update, Self::Delete, Self::OpenLoan];
 
+    /// The name by which callers know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Activate => "activate",
+            Self::Close => "close",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::OpenLoan => "openLoan",
+        }
+    }
+
     /// The rule that a command's date keeps whatever the customer's state: an activation is not in the future. A
     /// service checks it before it loads anything.
     ///
@@ -117,6 +129,27 @@ pub enum Blocker {
     OpenLoans(u32),
     /// That many loans exist, open or not.
     Loans(u32),
+}
+
+impl Blocker {
+    /// The name by which callers know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::OpenLoans(_) => "openLoans",
+            Self::Loans(_) => "loans",
+        }
+    }
+
+    /// How many records stand in the way; `None` where it is no record.
+    #[must_use]
+    pub const fn count(self) -> Option<u32> {
+        match self {
+            Self::State => None,
+            Self::OpenLoans(count) | Self::Loans(count) => Some(count),
+        }
+    }
 }
 
 /// A command that the customer's state does not allow.

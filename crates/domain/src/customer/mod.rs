@@ -229,12 +229,24 @@ impl Customer {
             return Err(CommandError::Invalid(early));
         }
         self.permit(Transition::Update)?;
-        let mut next = self.state.clone();
-        patch.apply(&mut next).map_err(CommandError::Invalid)?;
-        if next == self.state {
-            return Ok(Outcome::Unchanged);
+        match self.patched(patch).map_err(CommandError::Invalid)? {
+            Some(next) => Ok(self.apply(EventKind::Updated, moment, |state| *state = next)),
+            None => Ok(Outcome::Unchanged),
         }
-        Ok(self.apply(EventKind::Updated, moment, |state| *state = next))
+    }
+
+    /// Whether everything that the patch asks for holds already. The state does not matter: asking a Closed customer for
+    /// what it is changes nothing.
+    #[must_use]
+    pub fn holds(&self, patch: &CustomerPatch) -> bool {
+        self.patched(patch) == Ok(None)
+    }
+
+    /// The state that the patch makes of this one, where it differs.
+    fn patched(&self, patch: &CustomerPatch) -> Result<Option<CustomerSnapshot>, Vec<Invalid>> {
+        let mut next = self.state.clone();
+        patch.apply(&mut next)?;
+        Ok((next != self.state).then_some(next))
     }
 
     /// Takes a Pending customer without loans out of the register.
@@ -255,6 +267,12 @@ impl Customer {
     /// [`Refusal`] with the state and every blocker at once: open loans block the closing, any loans the deletion.
     pub fn permit(&self, transition: Transition) -> Result<(), Refusal> {
         self.state.lifecycle.permit(transition, self.state.loans)
+    }
+
+    /// Every command with what stands in its way now, all of it at once: what [`Customer::permit`] says of each.
+    #[must_use]
+    pub fn transitions(&self) -> [(Transition, Result<(), Refusal>); Transition::ALL.len()] {
+        Transition::ALL.map(|transition| (transition, self.permit(transition)))
     }
 
     fn apply(

@@ -71,6 +71,14 @@ impl CustomerPatch {
         state.name = match &self.name {
             NamePatch::Keep => return Ok(()),
             NamePatch::Full(name) => Name::Full(name.clone()),
+            // The parts that are shown already: who sends back what it has read does not mean to set a name.
+            NamePatch::Parts { first: Some(first), middle: Patch::Keep | Patch::Clear, last: Some(last) }
+                if state.name == Name::FollowsExternalId
+                    && state.external_id.as_ref().map(ExternalId::as_str) == Some(first.as_str())
+                    && last.as_str() == Name::MIRRORED_LAST_NAME =>
+            {
+                return Ok(());
+            }
             NamePatch::Parts { first, middle, last } => renamed(&state.name, first.as_ref(), middle, last.as_ref())?,
         };
         Ok(())

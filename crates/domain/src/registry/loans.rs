@@ -49,11 +49,8 @@ impl Operation for Report<'_> {
         let selector = LoanSelector::ExternalId(self.external_id.clone());
         let stored = registry.ports.loans.loans(organization, &[selector]).await?.into_iter().next().flatten();
         match (&stored, caller.precondition) {
-            (Some(loan), Precondition::Version(wanted)) if loan.version != wanted => {
-                return Err(OperationError::PreconditionFailed { current: loan.version });
-            }
             (None, Precondition::Version(_) | Precondition::Exists) => return Err(OperationError::NotFound),
-            (_, Precondition::None | Precondition::Exists | Precondition::Version(_)) => {}
+            (stored, precondition) => precondition.check(stored.as_ref().map(|loan| loan.version))?,
         }
         let owner = registry.find(organization, self.owner.clone()).await?.ok_or(OperationError::NotFound)?;
         let id = match &stored {

@@ -2,9 +2,11 @@
 //! conflicts; must not know any wire form, which reaches it as a function that renders an answer.
 
 mod feed;
+mod history;
 mod intake;
 mod loans;
 mod programme;
+mod put;
 mod webhooks;
 
 use std::sync::Arc;
@@ -12,8 +14,10 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use feed::{FEED_SCAN, FeedPage, FeedQuery, read_feed};
+pub use history::{AsOf, HistoryPage};
 pub use loans::{LoanOwner, LoanView, Scorecard};
 pub use programme::{AccountDraft, AccountPut, CardDraft, EnrolledView, Programme, ProgrammeItem};
+pub use put::{Beginnings, Effect, PutView, Upsert};
 
 use crate::account::{AccountChange, AccountRule};
 use crate::company::Company;
@@ -52,8 +56,26 @@ pub enum Precondition {
     None,
     /// Any, but it has to exist (`If-Match: *`).
     Exists,
+    /// None: it must not exist yet (`If-None-Match: *`).
+    Absent,
     /// That one alone.
     Version(Version),
+}
+
+impl Precondition {
+    /// Whether it is met by a record at that version; `None` where there is no such record.
+    ///
+    /// # Errors
+    /// [`OperationError::PreconditionFailed`] with that version.
+    pub fn check(self, current: Option<Version>) -> Result<(), OperationError> {
+        let holds = match self {
+            Self::None => true,
+            Self::Exists => current.is_some(),
+            Self::Absent => current.is_none(),
+            Self::Version(wanted) => current == Some(wanted),
+        };
+        if holds { Ok(()) } else { Err(OperationError::PreconditionFailed { current }) }
+    }
 }
 
 /// Who asks, for whom, and under which conditions.
@@ -82,11 +104,12 @@ pub enum OperationError {
     /// There is no such customer in the caller's organization.
     #[error("there is no such customer")]
     NotFound,
-    /// The customer is at another version than the caller wants to change.
-    #[error("the customer is at version {current}")]
+    /// The record is at another version than the caller wants to change, or is there or not though the caller wants it
+    /// otherwise.
+    #[error("the record is not at the version that the caller wants to change")]
     PreconditionFailed {
-        /// The version it is at.
-        current: Version,
+        /// The version it is at; `None` where there is no such record.
+        current: Option<Version>,
     },
     /// The customer's state does not allow it.
     #[error(transparent)]
@@ -94,6 +117,15 @@ pub enum OperationError {
     /// Another customer has the external id.
     #[error("a customer with the same external id exists")]
     ExternalIdTaken,
+    /// The request fits a customer that is there but not one that is not, or the reverse; its sender knows why.
+    #[error("the request does not fit what is there")]
+    Unfit {
+        /// Whether the customer is there.
+        exists: bool,
+    },
+    /// No update changes these fields, and they are not as the request has them.
+    #[error("fields that no update changes are otherwise")]
+    Unchangeable(Vec<Field>),
     /// Items of a batch break rules; each names its place and what is wrong there.
     #[error("the batch is invalid")]
     InvalidItems(Vec<ItemProblem>),
@@ -105,6 +137,9 @@ pub enum OperationError {
         /// The items.
         items: Vec<ItemRefusal>,
     },
+    /// Items of a batch are at other versions than the caller wants to change.
+    #[error("items of the batch have changed")]
+    StaleItems(Vec<StaleItem>),
     /// The customer's state or the loan's owner forbids the position.
     #[error(transparent)]
     Loan(#[from] LoanRefusal),
@@ -133,10 +168,13 @@ impl OperationError {
             | Self::PreconditionFailed { .. }
             | Self::Refused(_)
             | Self::ExternalIdTaken
+            | Self::Unchangeable(_)
             | Self::RefusedItems { .. }
+            | Self::StaleItems(_)
             | Self::Loan(_)
             | Self::Webhook(_) => true,
             Self::Invalid(_)
+            | Self::Unfit { .. }
             | Self::InvalidItems(_)
             | Self::Contended
             | Self::KeyReused
@@ -183,6 +221,17 @@ pub struct ItemRefusal {
     pub id: ExternalId,
     /// Whether it is about an account rather than a customer.
     pub account: bool,
+}
+
+/// One item of a batch that is not at the version that the caller wants to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleItem {
+    /// Which item, from 0.
+    pub item: usize,
+    /// Which of the item's accounts, from 0; empty for the item itself.
+    pub path: Vec<usize>,
+    /// The version it is at; `None` where there is no such record.
+    pub current: Option<Version>,
 }
 
 impl From<CommandError> for OperationError {
@@ -442,12 +491,15 @@ impl Registry {
         selector: Selector,
     ) -> Result<Option<CustomerView>, StoreError> {
         match self.find(organization, selector).await? {
-            Some(customer) => {
-                let (office, company) = (self.office(&customer).await?, self.company_of(&customer).await?);
-                Ok(Some(CustomerView { customer, office, company }))
-            }
+            Some(customer) => self.viewed(customer).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// A customer with its office and company as they are now.
+    async fn viewed(&self, customer: Customer) -> Result<CustomerView, StoreError> {
+        let (office, company) = (self.office(&customer).await?, self.company_of(&customer).await?);
+        Ok(CustomerView { customer, office, company })
     }
 
     /// One page of a list.
@@ -582,14 +634,9 @@ impl Registry {
     }
 
     async fn load(&self, caller: &Caller, selector: &Selector) -> Result<Customer, OperationError> {
-        let found = self.find(caller.organization, selector.clone()).await?;
-        match (found, caller.precondition) {
-            (Some(customer), Precondition::Version(wanted)) if customer.version() != wanted => {
-                Err(OperationError::PreconditionFailed { current: customer.version() })
-            }
-            (Some(customer), Precondition::None | Precondition::Exists | Precondition::Version(_)) => Ok(customer),
-            (None, _) => Err(OperationError::NotFound),
-        }
+        let customer = self.find(caller.organization, selector.clone()).await?.ok_or(OperationError::NotFound)?;
+        caller.precondition.check(Some(customer.version()))?;
+        Ok(customer)
     }
 
     async fn find(&self, organization: OrganizationId, selector: Selector) -> Result<Option<Customer>, StoreError> {
@@ -685,6 +732,7 @@ mod tests {
                 )
             });
             check(|| registry.get(caller.organization, selector.clone()));
+            check(|| registry.as_of(caller.organization, selector.clone(), AsOf::Version(Version::FIRST)));
         }
         let _ = of;
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Caller, Changes, Command, ItemProblem, ItemProblemKind, ItemRefusal, Operation, OperationError, Plan, Registry,
-    apply,
+    StaleItem, apply,
 };
 use crate::account::{
     ACCOUNTS_LIMIT, Account, AccountChange, AccountDetails, AccountId, AccountKind, AccountRule, AccountStatus,
@@ -15,7 +15,7 @@ use crate::facets::Enrolment;
 use crate::ports::{CustomerKey, Portfolio, Selector, StoreError};
 use crate::{
     Answer, Customer, CustomerChange, CustomerPatch, ExternalId, Field, Invalid, Moment, Name, NewCustomer, OfficeId,
-    OrganizationId, Patch, Rule, Timestamp, Transition,
+    OrganizationId, Patch, Rule, Timestamp, Transition, Version,
 };
 
 /// A card as a batch names it: what is left out stays as it is stored.
@@ -83,6 +83,8 @@ fn needed<T>(value: Option<T>, name: &'static str, missing: &mut Vec<&'static st
 pub struct AccountDraft {
     /// Which account.
     pub id: AccountId,
+    /// The version that the account has to be at; `None` for any, or none.
+    pub expected: Option<Version>,
     /// Its holders.
     pub holders: Option<BTreeSet<ExternalId>>,
     /// The first among them.
@@ -105,6 +107,7 @@ impl AccountDraft {
     pub const fn untouched(id: AccountId) -> Self {
         Self {
             id,
+            expected: None,
             holders: None,
             primary: None,
             status: None,
@@ -158,6 +161,8 @@ pub struct AccountPut {
 pub struct ProgrammeItem {
     /// Its external id; distinct within the batch.
     pub customer: ExternalId,
+    /// The version that the customer has to be at; `None` for any.
+    pub expected: Option<Version>,
     /// Its part in the programme.
     pub enrolment: Enrolment,
     /// Its accounts.
@@ -213,6 +218,7 @@ struct Workspace {
     working: BTreeMap<AccountId, (AccountDetails, BTreeMap<CardKey, Card>)>,
     /// Where the batch names each account, in its order: there its problems are reported.
     touched: BTreeMap<AccountId, Vec<Touch>>,
+    stale: Vec<StaleItem>,
     problems: Vec<ItemProblem>,
     conflicts: Vec<ItemRefusal>,
 }
@@ -239,12 +245,17 @@ impl Workspace {
             found.into_iter().flatten().map(|account| (account.id().clone(), account)).collect();
         let own = |account: &Account| (account.details().clone(), account.cards().clone());
         let working = stored.iter().map(|(id, account)| (id.clone(), own(account))).collect();
-        Ok(Self { stored, working, touched: BTreeMap::new(), problems: Vec::new(), conflicts: Vec::new() })
+        let (touched, stale) = (BTreeMap::new(), Vec::new());
+        Ok(Self { stored, working, touched, stale, problems: Vec::new(), conflicts: Vec::new() })
     }
 
     /// Puts one account of the batch.
     fn put(&mut self, item: usize, path: &[usize], put: &AccountPut, terms: Terms<'_>) {
         let id = &put.account.id;
+        let current = self.stored.get(id).map(Account::version);
+        if put.account.expected.is_some() && put.account.expected != current {
+            self.stale.push(StaleItem { item, path: path.to_vec(), current });
+        }
         let keys = put.cards.iter().map(|draft| draft.key.clone()).collect();
         self.touched.entry(id.clone()).or_default().push(Touch { item, path: path.to_vec(), cards: keys });
         let present = self.working.get(id);
@@ -337,6 +348,10 @@ impl Workspace {
                     self.problems.extend(problems);
                 }
             }
+        }
+        // What stands in the way of a stale item need not stand in the way of what its sender would send now.
+        if !self.stale.is_empty() {
+            return Err(OperationError::StaleItems(self.stale));
         }
         if !self.problems.is_empty() {
             return Err(OperationError::InvalidItems(self.problems));
@@ -536,6 +551,9 @@ fn replace(
     require_all(&names, &found)?;
     let mut changes = Vec::new();
     for (at, (item, customer)) in items.iter().zip(found.into_iter().flatten()).enumerate() {
+        if item.expected.is_some_and(|expected| expected != customer.version()) {
+            workspace.stale.push(StaleItem { item: at, path: Vec::new(), current: Some(customer.version()) });
+        }
         if customer.permit(Transition::Update).is_err() {
             workspace.conflicts.push(refused(at, &item.customer));
             continue;
@@ -603,7 +621,7 @@ mod tests {
             targeting: Targeting::Target,
             redemption: None,
         };
-        ProgrammeItem { customer: ExternalId::parse("ada").unwrap(), enrolment, accounts: Vec::new() }
+        ProgrammeItem { customer: ExternalId::parse("ada").unwrap(), expected: None, enrolment, accounts: Vec::new() }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Caller, Changes, Operation, OperationError, Plan, Precondition, Registry};
+use super::{Caller, Changes, Operation, OperationError, Plan, Registry};
 use crate::ports::StoreError;
 use crate::unit::WebhookChange;
 use crate::webhook::{
@@ -57,12 +57,7 @@ impl Operation for OnEndpoint<'_> {
     ) -> Result<Plan<WebhookEndpoint>, OperationError> {
         let found = registry.ports.webhooks.endpoint(caller.organization, self.id).await?;
         let mut endpoint = found.ok_or(OperationError::NotFound)?;
-        match caller.precondition {
-            Precondition::Version(wanted) if endpoint.version() != wanted => {
-                return Err(OperationError::PreconditionFailed { current: endpoint.version() });
-            }
-            Precondition::None | Precondition::Exists | Precondition::Version(_) => {}
-        }
+        caller.precondition.check(Some(endpoint.version()))?;
         let outcome = match &self.step {
             Step::Update(patch) => endpoint.update(patch, moment),
             Step::Rotate(overlap) => endpoint.rotate(registry.new_secret(), *overlap, moment),

@@ -352,6 +352,7 @@ pub fn account_draft() -> impl Strategy<Value = AccountDraft> {
         let [holders, primary, status, kind, portfolio, opened] = named;
         AccountDraft {
             id,
+            expected: None,
             holders: holders.then_some(all.holders),
             primary: primary.then_some(all.primary),
             status: status.then_some(all.status),
@@ -371,7 +372,7 @@ pub fn account_put() -> impl Strategy<Value = AccountPut> {
 /// Customers of a batch with what they carry.
 pub fn programme_item() -> impl Strategy<Value = ProgrammeItem> {
     (known_id("holder"), enrolment(), vec(account_put(), 0..3))
-        .prop_map(|(customer, enrolment, accounts)| ProgrammeItem { customer, enrolment, accounts })
+        .prop_map(|(customer, enrolment, accounts)| ProgrammeItem { customer, expected: None, enrolment, accounts })
 }
 
 /// Partial changes, the empty one included.

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, MatchedPath, Request};
 use custodia_domain::RequestId;
 use custodia_domain::ports::Scope;
 use custodia_domain::registry::{Caller, Key, Precondition};
-use http::header::{CONTENT_TYPE, IF_MATCH};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderName, Method};
 use zeroize::Zeroizing;
@@ -24,6 +24,7 @@ use crate::http::fault::Fault;
 use crate::http::idempotency::{Asked, IDEMPOTENCY_KEY, key_text};
 use crate::http::json::{self, Json};
 use crate::http::query::{Query, QueryFault};
+use crate::http::reason::{REASON, reason_of};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -115,6 +116,7 @@ impl Call {
         let changes = !matches!(self.parts.method, Method::GET | Method::HEAD);
         let key = if changes { self.key() } else { None };
         let precondition = if changes { self.precondition() } else { Precondition::None };
+        let reason = self.reason();
         match wanted {
             Some(wanted) if self.problems.is_empty() => {
                 let caller = Caller {
@@ -123,7 +125,7 @@ impl Call {
                     request_id: self.request_id,
                     key,
                     precondition,
-                    reason: None,
+                    reason,
                 };
                 Ok((caller, wanted))
             }
@@ -156,9 +158,15 @@ impl Call {
         })
     }
 
+    fn reason(&mut self) -> Option<Box<str>> {
+        reason_of(&self.parts.method, &self.parts.headers).unwrap_or_else(|error| {
+            self.header_problem(REASON, error.to_string());
+            None
+        })
+    }
+
     fn header_problem(&mut self, name: &'static str, error: String) {
-        let name_of = if name == IDEMPOTENCY_KEY { HeaderName::from_static("idempotency-key") } else { IF_MATCH };
-        let sent = self.parts.headers.get(name_of).and_then(|value| value.to_str().ok());
+        let sent = self.parts.headers.get(name).and_then(|value| value.to_str().ok());
         let input = sent.map_or(Json::Null, |text| Json::String(text.to_owned()));
         self.problems.add(vec!["header".into(), name.into()], &Kind::value(error), &input);
     }

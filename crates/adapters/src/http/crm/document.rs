@@ -11,7 +11,7 @@ use utoipa::openapi::{Components, RefOr, ResponseBuilder};
 use super::{PREFIX, schema};
 use crate::http::documented::{
     RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, if_match, if_none_match, operations,
-    parameter, request_id, text, text_header,
+    parameter, reason, request_id, text, text_header,
 };
 
 /// What the routes are added to.
@@ -121,6 +121,7 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
     }
     if method != "GET" {
         parameters.push(idempotency_key());
+        parameters.push(reason());
         if path.ends_with('}') {
             parameters.push(if_match());
         }

@@ -97,16 +97,23 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
         }
         OperationError::NotFound => not_found(),
         OperationError::PreconditionFailed { current } => {
-            let mut answer = plain(StatusCode::PRECONDITION_FAILED, &format!("The customer is at version {current}."));
-            answer.headers.push(etag(*current));
+            let detail = match current {
+                Some(current) => format!("The customer is at version {current}."),
+                None => "There is no such customer.".to_owned(),
+            };
+            let mut answer = plain(StatusCode::PRECONDITION_FAILED, &detail);
+            answer.headers.extend(current.map(etag));
             answer
         }
         OperationError::Refused(refusal) => plain(StatusCode::CONFLICT, &refusal_text(refusal)),
         OperationError::ExternalIdTaken => plain(StatusCode::CONFLICT, "A customer with the same customer_id exists."),
         OperationError::Loan(refusal) => plain(StatusCode::CONFLICT, &refusal.to_string()),
         OperationError::Webhook(refusal) => plain(StatusCode::CONFLICT, &refusal.to_string()),
-        // No operation of this dialect names other records in a batch.
-        OperationError::RefusedItems { .. } => {
+        // No operation of this dialect names other records in a batch, or upserts.
+        OperationError::RefusedItems { .. }
+        | OperationError::StaleItems(_)
+        | OperationError::Unfit { .. }
+        | OperationError::Unchangeable(_) => {
             log_chain(error);
             internal(request_id)
         }

@@ -14,13 +14,14 @@ use super::Lms;
 use super::error::{Problems, Refused};
 use crate::http::auth::{Denied, Principal, admitted};
 use crate::http::body::{collect, policy, require_json};
-use crate::http::conditional::precondition;
+use crate::http::conditional::{precondition, wants_absence};
 use crate::http::context::{self, Dialect};
 use crate::http::credential;
 use crate::http::fault::Fault;
 use crate::http::idempotency::{IDEMPOTENCY_KEY, key_of};
 use crate::http::json::{self, Json};
 use crate::http::query::{Query, QueryFault};
+use crate::http::reason::{REASON, reason_of};
 
 /// A request whose credential is accepted.
 pub(super) struct Call {
@@ -31,6 +32,14 @@ pub(super) struct Call {
     /// `None` where there is none, or where it could not be read: then a problem says so.
     pub(super) body: Option<Json>,
     pub(super) problems: Problems,
+    examined: Option<Examined>,
+}
+
+/// What the headers of a request say, as far as they can be read.
+struct Examined {
+    key: Option<Key>,
+    precondition: Precondition,
+    reason: Option<Box<str>>,
 }
 
 /// A request that only looks. Its body, if it has one, is not read.
@@ -76,7 +85,7 @@ impl Call {
 
     fn new(principal: Principal, request_id: RequestId, parts: Parts) -> Self {
         let query = Query::parse(parts.uri.query());
-        Self { principal, request_id, parts, query, body: None, problems: Problems::default() }
+        Self { principal, request_id, parts, query, body: None, problems: Problems::default(), examined: None }
     }
 
     fn read_body(&mut self, bytes: Result<bytes::Bytes, Fault>) -> Result<(), Refused> {
@@ -99,9 +108,10 @@ impl Call {
     /// # Errors
     /// [`Refused`] with every problem that was found, those of the query and of the headers included.
     pub(super) fn ready<T>(mut self, wanted: Option<T>) -> Result<(Caller, T), Refused> {
-        add_query_problems(&self.query, &mut self.problems);
-        let key = self.key();
-        let precondition = self.precondition();
+        self.examine();
+        let Some(Examined { key, precondition, reason }) = self.examined else {
+            unreachable!("it was examined right before")
+        };
         match wanted {
             Some(wanted) if self.problems.is_empty() => {
                 let caller = Caller {
@@ -110,11 +120,20 @@ impl Call {
                     request_id: self.request_id,
                     key,
                     precondition,
-                    reason: None,
+                    reason,
                 };
                 Ok((caller, wanted))
             }
             _ => Err(Refused::invalid(&self.problems)),
+        }
+    }
+
+    /// Notes what is wrong with the query and the headers, once; every parameter that the route knows is taken by then.
+    pub(super) fn examine(&mut self) {
+        if self.examined.is_none() {
+            add_query_problems(&self.query, &mut self.problems);
+            let (key, precondition, reason) = (self.key(), self.precondition(), self.reason());
+            self.examined = Some(Examined { key, precondition, reason });
         }
     }
 
@@ -130,9 +149,23 @@ impl Call {
         if matches!(self.parts.method, Method::GET | Method::HEAD) {
             return Precondition::None;
         }
+        if self.parts.method == Method::PUT {
+            match wants_absence(&self.parts.headers) {
+                Ok(true) => return Precondition::Absent,
+                Ok(false) => {}
+                Err(error) => self.problems.add("If-None-Match", error.to_string()),
+            }
+        }
         precondition(&self.parts.headers).unwrap_or_else(|error| {
             self.problems.add("If-Match", error.to_string());
             Precondition::None
+        })
+    }
+
+    fn reason(&mut self) -> Option<Box<str>> {
+        reason_of(&self.parts.method, &self.parts.headers).unwrap_or_else(|error| {
+            self.problems.add(REASON, error.to_string());
+            None
         })
     }
 }

@@ -9,9 +9,11 @@ use custodia_domain::registry::Command;
 use http::StatusCode;
 
 use super::call::{Call, Read, Write};
-use super::error::{Problems, Refused};
+use super::error::{Problems, Refused, refusal};
 use super::forms::{self, Creation};
-use super::view::{Render, customer_answer, gone, rendered};
+use super::history::{self, Showing};
+use super::upsert::{self, Wish};
+use super::view::{Render, customer_answer, gone, put_answer, rendered, transitions_answer};
 use super::{Lms, schema};
 use crate::http::conditional::{etag, is_known};
 use crate::http::idempotency::respond;
@@ -50,15 +52,24 @@ pub(super) async fn create(State(lms): State<Lms>, Write(mut call): Write) -> Re
 }
 
 /// Read a customer
+///
+/// As it is, or with `asOf` as it was at a version or an instant: 404 before its creation, after its deletion and for a
+/// version that it has not come to. `include=allowedTransitions` adds what can be done to it now.
 #[utoipa::path(get, path = "/v1/customers/{customer_id}", operation_id = "getCustomer", tag = "Customers",
-    responses((status = 200, description = "The customer", body = schema::Customer)))]
+    params(schema::GetCustomer),
+    responses((status = 200, description = "The customer", body = schema::ShownCustomer)))]
 pub(super) async fn get(State(lms): State<Lms>, Read(mut call): Read) -> Result<Response, Refused> {
     let selector = call.selector();
+    let showing = Showing::read(&mut call.query, &mut call.problems);
     let headers = call.parts.headers.clone();
     let (caller, selector) = call.ready(selector)?;
-    let found = lms.registry.get(caller.organization, selector).await;
+    let found = history::found(&lms, caller.organization, selector, showing).await;
     let found = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
     let view = found.ok_or_else(Refused::not_found)?;
+    if showing == Showing::WithTransitions {
+        // Loans come and go without a version of their customer: what is known of it may be old.
+        return Ok(respond(transitions_answer(&view)));
+    }
     let version = view.customer.version();
     if is_known(&headers, version) {
         return Ok((StatusCode::NOT_MODIFIED, [("etag", etag(version).1.into_string())]).into_response());
@@ -69,19 +80,33 @@ pub(super) async fn get(State(lms): State<Lms>, Read(mut call): Read) -> Result<
 /// Change a customer's details
 ///
 /// Members left out stay as they are; `null` clears `middlename`, `mobileNo`, `emailAddress` and `dateOfBirth`. `fullname`
-/// replaces the name parts. Pending and Active customers only.
+/// replaces the name parts. Pending and Active customers only. What is as it is to be makes no version: `Custodia-Outcome`
+/// tells `updated` from `unchanged`.
+///
+/// Under `/v1/customers/external/...` with `Prefer: upsert` or `upsert=true` it is an upsert: where there is no such customer
+/// it is created, by the members of either form of creation, `externalId` being that of the path. Of one that is there, the
+/// members that no update changes (`officeId`, `active` and the like) have to be as they are.
 #[utoipa::path(put, path = "/v1/customers/{customer_id}", operation_id = "updateCustomer", tag = "Customers",
     request_body(content = schema::UpdateCustomer,
         example = json!({"externalId": "ext-ada-002", "mobileNo": "+255711111111", "middlename": null})),
     responses((status = 200, description = "The customer as it is now", body = schema::Customer)))]
 pub(super) async fn put(State(lms): State<Lms>, Write(mut call): Write) -> Result<Response, Refused> {
+    let selector = call.selector();
+    if let Some(wish) = Wish::of(&mut call, selector.as_ref()) {
+        return upsert::put(&lms, call, wish, selector).await;
+    }
     let patch = forms::update(call.body.as_ref(), &mut call.problems);
     if let Some(patch) = &patch
         && !call.problems.is_empty()
     {
         call.problems.add_rules(&patch.problems(lms.registry.now().today));
     }
-    change(&lms, call, patch.map(Command::Update), customer_answer).await
+    let (caller, (selector, patch)) = call.ready(selector.zip(patch))?;
+    let put = lms.registry.put(&caller, &selector, patch, |result| match result {
+        Ok(put) => put_answer(put),
+        Err(error) => refusal(error, &caller.request_id, caller.key.is_some()),
+    });
+    Ok(respond(put.await))
 }
 
 /// Delete a Pending customer

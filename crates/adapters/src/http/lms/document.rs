@@ -5,14 +5,14 @@
 
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
-use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Components, RefOr, ResponseBuilder};
+use utoipa::openapi::{Components, Ref, RefOr, ResponseBuilder};
 
 use super::schema;
 use crate::http::documented::{
     RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, if_match, if_none_match, operations,
-    parameter, request_id, text, text_header,
+    parameter, reason, request_id, text, text_header,
 };
 
 const BY_ID: &str = "/v1/customers/{customer_id}";
@@ -43,6 +43,8 @@ fn names_one(path: &str) -> bool {
     components(schemas(
         schema::Error,
         schema::CustomerOrder,
+        schema::Included,
+        schema::UpsertCustomer,
         schema::CustomerStatus,
         schema::LoanOrder,
         schema::LoanStatus,
@@ -78,7 +80,10 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
         }
     }
     let copies: Vec<_> = document.paths.paths.iter().filter_map(|(path, item)| copy_of(path, item)).collect();
-    for (path, copy) in copies {
+    for (path, mut copy) in copies {
+        if let Some(put) = copy.put.as_mut().filter(|_| path == BY_EXTERNAL_ID) {
+            describe_upsert(put);
+        }
         let item = document.paths.paths.entry(path).or_default();
         for (slot, copied) in [
             (&mut item.get, copy.get),
@@ -104,8 +109,12 @@ const ERRORS: [SharedError; 14] = [
         "The customer's state does not allow it, the externalId is taken, or a concurrent change won",
     )
     .with(&[RETRY_AFTER]),
-    SharedError::new("412", "lms.PreconditionFailed", "`If-Match` names another version")
-        .with(&[("ETag", "The version that the customer is at")]),
+    SharedError::new(
+        "412",
+        "lms.PreconditionFailed",
+        "`If-Match` names another version, or `If-None-Match: *` finds one",
+    )
+    .with(&[("ETag", "The version that the customer is at")]),
     SharedError::new("413", "lms.PayloadTooLarge", "The body is larger than 1 MiB"),
     SharedError::new("414", "lms.UriTooLong", "The path and query are too long"),
     SharedError::new("415", "lms.UnsupportedMediaType", "The body is not application/json, or compressed"),
@@ -138,6 +147,10 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
                 let header = text_header("The record's version, in quotes: `\"3\"`");
                 response.headers.insert("ETag".to_owned(), RefOr::T(header));
             }
+            if path == BY_ID && method == "PUT" {
+                let header = text_header("What became of the customer: `created`, `updated` or `unchanged`");
+                response.headers.insert("Custodia-Outcome".to_owned(), RefOr::T(header));
+            }
             if method != "GET" {
                 bear_replayed(response);
             }
@@ -156,7 +169,7 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
 }
 
 fn shows_version(path: &str, method: &str) -> bool {
-    names_one(path) && method != "DELETE" || path == "/v1/customers" && method == "POST"
+    names_one(path) && !path.ends_with("/history") && method != "DELETE" || path == "/v1/customers" && method == "POST"
 }
 
 fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
@@ -173,6 +186,12 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
         if names_one(path) {
             parameters.push(if_match());
         }
+        if names_one(path) && method == "PUT" {
+            let description = "`*`: only where there is no such record yet; without `If-Match`";
+            let none = text().pattern(Some("^\\*$"));
+            parameters.push(parameter("If-None-Match", ParameterIn::Header, description, none));
+        }
+        parameters.push(reason());
     } else if [BY_ID, LOAN_BY_ID].contains(&path) {
         parameters.push(if_none_match());
     }
@@ -200,6 +219,32 @@ fn copy_of(path: &str, item: &PathItem) -> Option<(String, PathItem)> {
         }
     }
     Some((format!("{other}{rest}"), copy))
+}
+
+/// What a put can do under the external id alone.
+fn describe_upsert(put: &mut Operation) {
+    let parameters = put.parameters.get_or_insert_default();
+    let wanted = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(false.into()));
+    let description = "Whether the customer is created where there is none";
+    parameters.push(RefOr::T(parameter("upsert", ParameterIn::Query, description, wanted)));
+    let description = "`upsert`, alone or among other preferences, asks for the same (RFC 7240)";
+    parameters.push(RefOr::T(parameter("Prefer", ParameterIn::Header, description, text())));
+    for response in put.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            let header = text_header("`upsert` where `Prefer` asked for it");
+            response.headers.insert("Preference-Applied".to_owned(), RefOr::T(header));
+        }
+    }
+    if let Some(RefOr::T(body)) = &mut put.request_body {
+        for content in body.content.values_mut() {
+            let forms = AnyOfBuilder::new()
+                .item(Ref::from_schema_name("lms.UpdateCustomer"))
+                .item(Ref::from_schema_name("lms.UpsertCustomer"));
+            if let RefOr::T(content) = content {
+                content.schema = Some(RefOr::T(Schema::AnyOf(forms.build())));
+            }
+        }
+    }
 }
 
 fn external_id() -> ObjectBuilder {

@@ -9,7 +9,7 @@ use custodia_domain::customer::{Blocker, Refusal, Rule};
 use custodia_domain::loan::LoanRefusal;
 use custodia_domain::ports::StoreError;
 use custodia_domain::registry::OperationError;
-use custodia_domain::{Answer, Invalid, RequestId};
+use custodia_domain::{Answer, Field, Invalid, RequestId, Status};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -55,11 +55,21 @@ impl Problems {
         }
     }
 
+    /// Adds what is not told yet.
+    pub(super) fn join(&mut self, others: &Self) {
+        for problem in &others.0 {
+            if !self.0.contains(problem) {
+                self.0.push(problem.clone());
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    fn answer(&self) -> Answer {
+    /// The answer that tells them.
+    pub(super) fn answer(&self) -> Answer {
         let entries = serde_json::to_string(&self.0).expect("problems are text");
         plain(StatusCode::BAD_REQUEST, "invalid_argument", &entries)
     }
@@ -136,22 +146,34 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
         }
         OperationError::NotFound => not_found(),
         OperationError::PreconditionFailed { current } => {
-            let message = format!("the customer is at version {current}");
+            let message = match current {
+                Some(current) => format!("the record is at version {current}"),
+                None => "there is no such record".to_owned(),
+            };
             let mut answer = plain(StatusCode::PRECONDITION_FAILED, "failed_precondition", &message);
-            answer.headers.push(etag(*current));
+            answer.headers.extend(current.map(etag));
             answer
         }
         OperationError::Refused(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal_text(refusal)),
         OperationError::ExternalIdTaken => {
             plain(StatusCode::CONFLICT, "aborted", "a customer with the same externalId exists")
         }
+        OperationError::Unchangeable(fields) => {
+            let names: Vec<_> = fields.iter().map(|field| member(*field)).collect();
+            let message =
+                format!("not possible: no update changes {}, which differ from the request", names.join(", "));
+            plain(StatusCode::CONFLICT, "aborted", &message)
+        }
         OperationError::Loan(LoanRefusal::CustomerNotActive) => {
             plain(StatusCode::BAD_REQUEST, "failed_precondition", "an open loan needs an Active customer")
         }
         OperationError::Loan(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal.to_string()),
         OperationError::Webhook(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal.to_string()),
-        // No operation of this dialect is a batch.
-        OperationError::InvalidItems(_) | OperationError::RefusedItems { .. } => internal(request_id),
+        // No operation of this dialect is a batch, and who upserts tells what does not fit.
+        OperationError::InvalidItems(_)
+        | OperationError::RefusedItems { .. }
+        | OperationError::StaleItems(_)
+        | OperationError::Unfit { .. } => internal(request_id),
         OperationError::Contended => {
             retry(plain(StatusCode::CONFLICT, "aborted", "a concurrent change won, try again"), 1)
         }
@@ -173,6 +195,11 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
     }
 }
 
+/// The member by which a body says what no update changes.
+fn member(field: Field) -> &'static str {
+    if field == Field::Status { "active" } else { field.name() }
+}
+
 /// What the client reads about a broken rule.
 pub(super) const fn rule_text(rule: Rule) -> &'static str {
     match rule {
@@ -183,6 +210,15 @@ pub(super) const fn rule_text(rule: Rule) -> &'static str {
         Rule::ExcludedByFullName => "must not be given beside fullname",
         Rule::Unknown => "unknown",
         Rule::BeforeEnrolment => "must not be before the start of the enrolment",
+    }
+}
+
+/// What the client reads about one thing that stands in the way of a command.
+pub(super) fn blocker_text(status: Status, blocker: Blocker) -> String {
+    match blocker {
+        Blocker::State => format!("the customer is {status}"),
+        Blocker::OpenLoans(count) => format!("the customer has {count} open loans"),
+        Blocker::Loans(count) => format!("the customer has {count} loans"),
     }
 }
 

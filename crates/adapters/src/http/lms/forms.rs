@@ -2,7 +2,7 @@
 //!
 //! Owns their members and which belong together. It must not decide anything about a customer: the domain does.
 
-use custodia_domain::registry::{Command, OfficeChoice};
+use custodia_domain::registry::{Beginnings, Command, OfficeChoice};
 use custodia_domain::{
     ClientType, ClosingTerms, ClosureReasonId, CustomerPatch, Date, EmailAddress, ExternalId, FullName, GenderId,
     LegalFormId, MobileNumber, Moment, Name, NamePart, NamePatch, NewCustomer, OfficeId, Patch, Rule,
@@ -27,10 +27,23 @@ pub(super) struct Creation {
 impl Creation {
     /// Reads either form. Where problems are noted, what could not be read is absent from the draft.
     pub(super) fn read(body: Option<&Json>, problems: &mut Problems) -> Option<Self> {
+        Self::read_as(body, None, problems)
+    }
+
+    /// Reads either form of a customer that has been given its external id already: the body may repeat it.
+    pub(super) fn read_as(body: Option<&Json>, given: Option<&ExternalId>, problems: &mut Problems) -> Option<Self> {
         let members = body?.as_object()?;
         let whole = members.iter().any(|(name, value)| name != "externalId" && !value.is_null());
-        let fields = Fields::of(body, problems)?;
-        Some(if whole { Self::read_full(fields) } else { Self::read_partner(fields) })
+        let mut fields = Fields::of(body, problems)?;
+        let external_id = fields.text("externalId", ExternalId::parse);
+        if given.is_some() && external_id.is_some() && external_id.as_ref() != given {
+            fields.problem("externalId", "must be that of the path");
+        }
+        if given.is_none() && !whole {
+            fields.require("externalId");
+        }
+        let external_id = given.cloned().or(external_id);
+        Some(if whole { Self::read_full(fields, external_id) } else { Self::read_partner(fields, external_id) })
     }
 
     /// What is to be created at that moment.
@@ -39,9 +52,7 @@ impl Creation {
         NewCustomer { activated, ..self.new.clone() }
     }
 
-    fn read_partner(mut fields: Fields<'_>) -> Self {
-        fields.require("externalId");
-        let external_id = fields.text("externalId", ExternalId::parse);
+    fn read_partner(mut fields: Fields<'_>, external_id: Option<ExternalId>) -> Self {
         // A null member is an absent one, but only if it has a name that we know.
         for name in FULL_FORM {
             fields.has(name);
@@ -51,17 +62,16 @@ impl Creation {
         Self { office: OfficeChoice::Default, active_today: true, new }
     }
 
-    fn read_full(mut fields: Fields<'_>) -> Self {
+    fn read_full(mut fields: Fields<'_>, external_id: Option<ExternalId>) -> Self {
         fields.require("officeId");
         let office = fields.id("officeId", OfficeId::parse);
         let name = read_name(&mut fields);
         let new = NewCustomer {
-            external_id: fields.text("externalId", ExternalId::parse),
+            external_id,
             mobile: fields.text("mobileNo", MobileNumber::parse),
             email: fields.text("emailAddress", EmailAddress::parse),
             gender: fields.id("genderId", GenderId::parse),
-            client_type: fields
-                .id("clientTypeId", |code| ClientType::from_code(code).ok_or("must be 1 (Person) or 2 (Entity)")),
+            client_type: read_client_type(&mut fields),
             legal_form: fields.id("legalFormId", LegalFormId::parse),
             born: fields.date("dateOfBirth"),
             activated: read_activation(&mut fields),
@@ -90,6 +100,10 @@ const FULL_FORM: [&str; 14] = [
     "activationDate",
     "submittedDate",
 ];
+
+fn read_client_type(fields: &mut Fields<'_>) -> Option<ClientType> {
+    fields.id("clientTypeId", |code| ClientType::from_code(code).ok_or("must be 1 (Person) or 2 (Entity)"))
+}
 
 fn read_name(fields: &mut Fields<'_>) -> Option<Name> {
     let first = fields.text("firstname", NamePart::parse);
@@ -129,16 +143,37 @@ pub(super) fn update(body: Option<&Json>, problems: &mut Problems) -> Option<Cus
     if fields.len() == 0 {
         fields.problem("body", "must have at least one member");
     }
-    let patch = CustomerPatch {
+    let patch = read_patch(&mut fields);
+    fields.finish();
+    Some(patch)
+}
+
+/// Reads the body of an upsert as the update of a customer that is there: what changes, and what has to be true of it.
+pub(super) fn update_or_begin(body: Option<&Json>, problems: &mut Problems) -> Option<(CustomerPatch, Beginnings)> {
+    let mut fields = Fields::of(body, problems)?;
+    let patch = read_patch(&mut fields);
+    let beginnings = Beginnings {
+        office: fields.id("officeId", OfficeId::parse),
+        gender: fields.id("genderId", GenderId::parse),
+        client_type: read_client_type(&mut fields),
+        legal_form: fields.id("legalFormId", LegalFormId::parse),
+        submitted: fields.date("submittedDate"),
+        active: fields.boolean("active"),
+        activated: fields.date("activationDate"),
+    };
+    fields.finish();
+    Some((patch, beginnings))
+}
+
+fn read_patch(fields: &mut Fields<'_>) -> CustomerPatch {
+    CustomerPatch {
         external_id: fields.set("externalId", ExternalId::parse),
-        name: read_name_patch(&mut fields),
+        name: read_name_patch(fields),
         mobile: fields.patch("mobileNo", MobileNumber::parse),
         email: fields.patch("emailAddress", EmailAddress::parse),
         born: fields.patch("dateOfBirth", Date::parse),
         ..CustomerPatch::default()
-    };
-    fields.finish();
-    Some(patch)
+    }
 }
 
 fn read_name_patch(fields: &mut Fields<'_>) -> NamePatch {

@@ -22,7 +22,7 @@ use crate::http::idempotency::respond;
 use crate::http::query::Query;
 
 const ROUTE: &str = "/v1/customers";
-const DEFAULT_ROWS: i64 = 10;
+pub(super) const DEFAULT_ROWS: i64 = 10;
 const MOST_ROWS: i64 = 100;
 const MOST_SEARCH_CHARACTERS: usize = 256;
 const MOST_SEARCH_WORDS: usize = 16;
@@ -102,7 +102,7 @@ impl Wanted {
             ),
             read_choice(query, problems, "sortOrder", direction_of, "must be ASC or DESC"),
         );
-        let rows = read_rows(query, problems);
+        let rows = read_rows(query, problems, DEFAULT_ROWS);
         let after = query.take("after").map(str::to_owned);
         let given_page = query.take("page").is_some();
         let page = read_number(query, problems, "page", 1);
@@ -250,8 +250,8 @@ pub(super) fn read_choice<T>(
     chosen
 }
 
-pub(super) fn read_rows(query: &mut Query, problems: &mut Problems) -> u8 {
-    let rows = read_number(query, problems, "rows", DEFAULT_ROWS);
+pub(super) fn read_rows(query: &mut Query, problems: &mut Problems, default: i64) -> u8 {
+    let rows = read_number(query, problems, "rows", default);
     if rows > MOST_ROWS {
         problems.add("page", "rows value too large, must be less than 100");
     } else if rows < 1 {
@@ -301,7 +301,8 @@ fn hash(filter: &CustomerFilter, external_id: Option<&ExternalId>) -> [u8; 32] {
     filter_hash(fixed.into_iter().chain(filter.words.iter().map(String::as_str)))
 }
 
-fn others(query: &Query) -> String {
+/// The query without its cursor, for the link to the next page.
+pub(super) fn others(query: &Query) -> String {
     let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
     let others = query.pairs().filter(|(name, _)| *name != "after");
     let pairs: Vec<String> = others.map(|(name, value)| format!("{}={}&", encode(name), encode(value))).collect();

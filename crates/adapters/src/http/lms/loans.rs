@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::call::{Call, Read, Write, json_answer};
 use super::error::{Problems, Refused, refusal};
 use super::fields::Fields;
-use super::list::{direction_of, read_choice, read_number, read_rows};
+use super::list::{DEFAULT_ROWS, direction_of, read_choice, read_number, read_rows};
 use super::selector::parse_id;
 use super::view::Shown;
 use super::{Lms, schema};
@@ -170,7 +170,7 @@ fn read_list(call: &mut Call) -> (LoanQuery, Option<LoanOwner>, u64) {
     if id.is_some() && external.is_some() {
         problems.add("customerExternalId", "must not be given beside customerId");
     }
-    let rows = read_rows(query, problems);
+    let rows = read_rows(query, problems, DEFAULT_ROWS);
     let page = read_number(query, problems, "page", 1);
     if page < 1 {
         problems.add("page", "page value too small, must be larger than 0");

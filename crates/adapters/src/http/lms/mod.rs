@@ -10,11 +10,13 @@ mod error;
 mod events;
 mod fields;
 mod forms;
+mod history;
 mod list;
 mod loans;
 mod scorecard;
 mod selector;
 mod token;
+mod upsert;
 mod view;
 
 pub mod schema;
@@ -64,6 +66,7 @@ pub fn router(lms: Lms) -> OpenApiRouter {
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(customers::activate))
         .routes(routes!(customers::close))
+        .routes(routes!(history::list))
         .routes(routes!(loans::list))
         .routes(routes!(loans::get))
         .routes(routes!(loans::report))
@@ -76,6 +79,7 @@ pub fn router(lms: Lms) -> OpenApiRouter {
         .route(by_external_id, get(customers::get).put(customers::put).delete(customers::delete))
         .route(&format!("{by_external_id}/activate"), post(customers::activate))
         .route(&format!("{by_external_id}/close"), post(customers::close))
+        .route(&format!("{by_external_id}/history"), get(history::list))
         .route("/v1/loans/external/{loan_external_id}", get(loans::get))
         .with_state(lms);
     document::complete(router.get_openapi_mut());

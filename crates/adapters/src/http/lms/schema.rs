@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::json;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use crate::http::openapi::with_property;
 
 /// A customer.
 #[derive(Serialize, ToSchema)]
@@ -83,6 +85,146 @@ pub struct Customer {
     /// How many changes the record has had; also its `ETag`.
     #[schema(minimum = 1)]
     pub version: i64,
+}
+
+/// A customer as it is shown: with what can be done to it where that was asked for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::ShownCustomer)]
+#[serde(untagged)]
+pub enum ShownCustomer {
+    /// As it is or was.
+    Plain(Box<Customer>),
+    /// With `include=allowedTransitions`.
+    WithTransitions(Box<CustomerWithTransitions>),
+}
+
+/// A customer with what can be done to it now: a [`Customer`] with one more member.
+#[derive(Serialize)]
+pub struct CustomerWithTransitions(pub Customer);
+
+impl PartialSchema for CustomerWithTransitions {
+    fn schema() -> RefOr<Schema> {
+        let transition = Ref::from_schema_name(AllowedTransition::name());
+        let all = ArrayBuilder::new().items(transition).description(Some("Every command of a customer's life."));
+        with_property(Customer::schema(), "allowedTransitions", Schema::Array(all.build()), true)
+    }
+}
+
+impl ToSchema for CustomerWithTransitions {
+    fn name() -> Cow<'static, str> {
+        "lms.CustomerWithTransitions".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Customer::schemas(schemas);
+        schemas.push((AllowedTransition::name().into_owned(), AllowedTransition::schema()));
+        AllowedTransition::schemas(schemas);
+    }
+}
+
+/// Whether a command is possible now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::AllowedTransition)]
+#[serde(deny_unknown_fields)]
+pub struct AllowedTransition {
+    /// The command.
+    pub command: TransitionName,
+    /// Whether it is possible, its own values apart.
+    pub allowed: bool,
+    /// Everything that stands in its way; empty where it is possible.
+    pub blockers: Vec<TransitionBlocker>,
+}
+
+/// A command of a customer's life.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::TransitionName)]
+#[serde(rename_all = "camelCase")]
+pub enum TransitionName {
+    /// Pending to Active.
+    Activate,
+    /// Active to Closed.
+    Close,
+    /// A change of details.
+    Update,
+    /// Out of the register.
+    Delete,
+    /// A new open loan.
+    OpenLoan,
+}
+
+/// One thing that stands in the way of a command.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::TransitionBlocker)]
+#[serde(deny_unknown_fields)]
+pub struct TransitionBlocker {
+    /// What it is.
+    pub code: BlockerCode,
+    /// The same for people.
+    pub message: String,
+    /// How many loans stand in the way; absent where the status does.
+    #[schema(nullable = false, minimum = 1)]
+    pub count: Option<i64>,
+}
+
+/// What can stand in the way of a command.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::BlockerCode)]
+#[serde(rename_all = "camelCase")]
+pub enum BlockerCode {
+    /// The customer's status.
+    State,
+    /// Open loans.
+    OpenLoans,
+    /// Loans, open or not.
+    Loans,
+}
+
+/// How a customer is shown.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct GetCustomer {
+    /// As it was: right after the change that made it this version, or at that instant (RFC 3339). Its office is named as
+    /// it is now.
+    #[param(pattern = "^([0-9]*[1-9][0-9]*|[0-9]{4}-[0-9]{2}-[0-9]{2}T.+)$")]
+    pub as_of: Option<String>,
+    /// `allowedTransitions` adds what can be done to it now, and what blocks the rest. Not beside `asOf`.
+    pub include: Option<Included>,
+}
+
+/// What can be shown beside a customer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::Included)]
+#[serde(rename_all = "camelCase")]
+pub enum Included {
+    /// What can be done to it now.
+    AllowedTransitions,
+}
+
+/// The parameters of a history.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct ListHistory {
+    /// The most events of a page.
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    pub rows: Option<i64>,
+    /// Where to go on: the `next` of the page before. Empty or absent to begin.
+    pub after: Option<String>,
+}
+
+/// A page of a history.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::CustomerHistory)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CustomerHistory {
+    /// Events, newest first. Those of a customer that has been deleted since tell no changes and no reasons.
+    #[schema(max_items = 100)]
+    pub items: Vec<Event>,
+    /// The most events of a page, as asked for.
+    #[schema(minimum = 1, maximum = 100)]
+    pub rows_per_page: i64,
+    /// Where to go on; absent on the last page.
+    #[schema(nullable = false)]
+    pub next: Option<String>,
 }
 
 /// The label of a status.
@@ -238,6 +380,54 @@ pub struct UpdateCustomer {
     /// The date of birth, not in the future; `null` clears it.
     #[schema(format = Date)]
     pub date_of_birth: Option<String>,
+}
+
+/// An upsert. Without any member but `externalId` it creates by the partner form, with any by the full form, which then has
+/// to be whole. Of a customer that is there, what is left out stays as it is, and what no update changes has to be so already.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::UpsertCustomer)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpsertCustomer {
+    /// That of the path; for a customer that is there, another is its new one.
+    #[schema(nullable = false, min_length = 1, max_length = 128)]
+    pub external_id: Option<String>,
+    /// The first name.
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
+    pub firstname: Option<String>,
+    /// The middle name; `null` clears it.
+    #[schema(min_length = 1, max_length = 100)]
+    pub middlename: Option<String>,
+    /// The last name.
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
+    pub lastname: Option<String>,
+    /// The whole name; it replaces the parts.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    pub fullname: Option<String>,
+    /// The contact number; `null` clears it.
+    #[schema(min_length = 1, max_length = 50)]
+    pub mobile_no: Option<String>,
+    /// The e-mail address; `null` clears it.
+    #[schema(format = Email, max_length = 254)]
+    pub email_address: Option<String>,
+    /// The date of birth, not in the future; `null` clears it.
+    #[schema(format = Date)]
+    pub date_of_birth: Option<String>,
+    /// The office; no update changes it.
+    pub office_id: Option<Code>,
+    /// The code for gender; no update changes it.
+    pub gender_id: Option<Code>,
+    /// 1 person, 2 entity; no update changes it.
+    pub client_type_id: Option<ClientTypeCode>,
+    /// The code of the legal form; no update changes it.
+    pub legal_form_id: Option<Code>,
+    /// Whether the customer is Active; no update changes it.
+    pub active: Option<bool>,
+    /// Since when the customer is Active; no update changes it.
+    #[schema(format = Date)]
+    pub activation_date: Option<String>,
+    /// When the customer applied; no update changes it.
+    #[schema(format = Date)]
+    pub submitted_date: Option<String>,
 }
 
 /// An activation.

@@ -4,11 +4,13 @@
 
 use std::fmt::Display;
 
-use custodia_domain::registry::{CustomerView, OperationError};
+use custodia_domain::customer::{Blocker, Refusal, Transition};
+use custodia_domain::registry::{CustomerView, OperationError, PutView};
 use custodia_domain::{Answer, ClosureReasonId, CustomerId, Date, ExternalId, GenderId, LegalFormId, OfficeId};
 use serde::{Serialize, Serializer};
 
 use super::call::json_answer;
+use super::error::blocker_text;
 use crate::http::conditional::etag;
 
 /// A value that is shown as its text.
@@ -98,6 +100,63 @@ pub(super) fn customer_answer(view: &CustomerView) -> Answer {
     let mut body = Vec::with_capacity(512);
     serde_json::to_writer(&mut body, &CustomerBody::from(view)).expect("a customer's values are text");
     let mut answer = json_answer(body);
+    answer.headers.push(etag(view.customer.version()));
+    answer
+}
+
+/// The answer to a put: the customer, and what became of it.
+pub(super) fn put_answer(put: &PutView) -> Answer {
+    let mut answer = customer_answer(&put.view);
+    answer.headers.push(("custodia-outcome".into(), put.effect.name().into()));
+    answer
+}
+
+/// A customer with what can be done to it now.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WithTransitions<'a> {
+    #[serde(flatten)]
+    customer: CustomerBody<'a>,
+    allowed_transitions: Vec<TransitionBody>,
+}
+
+#[derive(Serialize)]
+struct TransitionBody {
+    command: &'static str,
+    allowed: bool,
+    blockers: Vec<BlockerBody>,
+}
+
+#[derive(Serialize)]
+struct BlockerBody {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+}
+
+impl TransitionBody {
+    fn of((transition, permission): (Transition, Result<(), Refusal>)) -> Self {
+        let blockers = match permission {
+            Ok(()) => Vec::new(),
+            Err(Refusal { status, blockers }) => {
+                let body = |blocker: Blocker| BlockerBody {
+                    code: blocker.name(),
+                    message: blocker_text(status, blocker),
+                    count: blocker.count(),
+                };
+                blockers.into_iter().map(body).collect()
+            }
+        };
+        Self { command: transition.name(), allowed: blockers.is_empty(), blockers }
+    }
+}
+
+/// The answer that shows one customer and, of every command, whether it is possible and what stands in its way.
+pub(super) fn transitions_answer(view: &CustomerView) -> Answer {
+    let allowed_transitions = view.customer.transitions().into_iter().map(TransitionBody::of).collect();
+    let body = WithTransitions { customer: CustomerBody::from(view), allowed_transitions };
+    let mut answer = json_answer(serde_json::to_vec(&body).expect("a customer's values are text"));
     answer.headers.push(etag(view.customer.version()));
     answer
 }

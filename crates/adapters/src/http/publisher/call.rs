@@ -22,6 +22,7 @@ use crate::http::idempotency::{IDEMPOTENCY_KEY, key_of};
 use crate::http::json::{self, Json};
 use crate::http::query::{Query, QueryFault, path_param};
 use crate::http::rate;
+use crate::http::reason::{REASON, reason_of};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-cdlx-session-token");
@@ -161,6 +162,10 @@ impl Call {
             self.problems.add(IDEMPOTENCY_KEY, error);
             None
         });
+        let reason = reason_of(&self.parts.method, &self.parts.headers).unwrap_or_else(|error| {
+            self.problems.add(REASON, error);
+            None
+        });
         match wanted {
             Some(wanted) if self.problems.is_empty() => {
                 let caller = Caller {
@@ -169,7 +174,7 @@ impl Call {
                     request_id: self.ids.request.clone(),
                     key,
                     precondition: Precondition::None,
-                    reason: None,
+                    reason,
                 };
                 Ok((caller, self.ids, wanted))
             }

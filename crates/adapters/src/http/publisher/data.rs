@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::call::{Call, Data};
 use super::error::{Items, Refused, refusal};
+use super::forms::Terms;
 use super::{Publisher, forms, schema};
 use crate::http::idempotency::respond;
 
@@ -31,7 +32,7 @@ pub(super) async fn create_customers(
     State(publisher): State<Publisher>,
     Data(mut call): Data,
 ) -> Result<Response, Refused> {
-    let items = forms::customers(call.body.as_ref(), publisher.registry.now().at, &mut call.problems);
+    let items = forms::customers(call.body.as_ref(), Terms::Create, publisher.registry.now().at, &mut call.problems);
     run(&publisher, call, items.map(Programme::Create), Items::CREATED).await
 }
 
@@ -41,13 +42,13 @@ pub(super) async fn create_customers(
 /// that it carries are created or updated; those that it leaves out stay. A customer that came through another API is
 /// enrolled by it. Customers that do not exist: 404, naming each.
 #[utoipa::path(put, path = "/v2/data/customers", operation_id = "replaceCustomers", tag = "Programme data",
-    request_body(content = schema::CustomerBatch), responses((status = 200, description = "All of them are as they were sent",
+    request_body(content = schema::CustomerReplacementBatch), responses((status = 200, description = "All of them are as they were sent",
     body = schema::Accepted)))]
 pub(super) async fn replace_customers(
     State(publisher): State<Publisher>,
     Data(mut call): Data,
 ) -> Result<Response, Refused> {
-    let items = forms::customers(call.body.as_ref(), publisher.registry.now().at, &mut call.problems);
+    let items = forms::customers(call.body.as_ref(), Terms::Replace, publisher.registry.now().at, &mut call.problems);
     run(&publisher, call, items.map(Programme::Replace), Items::REPLACED).await
 }
 

@@ -9,7 +9,8 @@ use utoipa::openapi::{Components, RefOr};
 
 use super::schema;
 use crate::http::documented::{
-    RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, operations, parameter, request_id, text,
+    RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, operations, parameter, reason,
+    request_id, text,
 };
 
 /// What the routes are added to.
@@ -48,7 +49,7 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-const ERRORS: [SharedError; 13] = [
+const ERRORS: [SharedError; 14] = [
     SharedError::new(
         "400",
         "PublisherBadRequest",
@@ -70,6 +71,11 @@ const ERRORS: [SharedError; 13] = [
         "A customer or account stands against the batch, or a concurrent change won",
     )
     .with(&[RETRY_AFTER]),
+    SharedError::new(
+        "412",
+        "PublisherPreconditionFailed",
+        "Items have another version than their `expectedVersion`; each is named with the current one",
+    ),
     SharedError::new("413", "PublisherPayloadTooLarge", "The body is larger than 4 MiB"),
     SharedError::new("414", "PublisherUriTooLong", "The path and query are too long"),
     SharedError::new("415", "PublisherUnsupportedMediaType", "The body is not application/json, or compressed"),
@@ -88,6 +94,7 @@ fn concerns(error: &SharedError, path: &str, method: &str) -> bool {
         "403" => !starts,
         "404" => !creates,
         "408" | "413" | "415" => method != "GET",
+        "412" => method == "PUT" && !path.ends_with("/cards"),
         "409" => method != "GET" && !starts,
         _ => true,
     }
@@ -120,6 +127,7 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
     }
     if method != "GET" {
         parameters.push(idempotency_key());
+        parameters.push(reason());
     }
     let own = text().pattern(Some("^[!-~]{1,128}$"));
     let description = "The caller's id of the request, which the body of the answer shows";

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use custodia_domain::account::{AccountRule, is_card_number};
 use custodia_domain::customer::Rule;
 use custodia_domain::ports::StoreError;
-use custodia_domain::registry::{ItemProblem, ItemProblemKind, ItemRefusal, OperationError};
+use custodia_domain::registry::{ItemProblem, ItemProblemKind, ItemRefusal, OperationError, StaleItem};
 use custodia_domain::{Answer, ExternalId, Field, RequestId};
 use http::StatusCode;
 use serde::Serialize;
@@ -41,6 +41,7 @@ const NO_SESSION: Kind = Kind(StatusCode::UNAUTHORIZED, "SessionValidationExcept
 const FORBIDDEN: Kind = Kind(StatusCode::FORBIDDEN, "AccessDeniedException", "Access denied");
 const NOT_FOUND: Kind = Kind(StatusCode::NOT_FOUND, "ResourceNotFoundException", "Resource not found");
 const CONFLICT: Kind = Kind(StatusCode::CONFLICT, "ConflictException", "Conflict");
+const STALE: Kind = Kind(StatusCode::PRECONDITION_FAILED, "PreconditionFailedException", "Precondition failed");
 const THROTTLED: Kind = Kind(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Too many requests");
 const UNAVAILABLE: Kind = Kind(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException", "Service unavailable");
 const INTERNAL: Kind = Kind(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error");
@@ -212,6 +213,14 @@ impl Items {
         format!("{}: {error}", self.member(problem.item, &problem.path, member))
     }
 
+    fn stale(self, stale: &StaleItem) -> String {
+        let place = self.member(stale.item, &stale.path, EXPECTED_VERSION);
+        match stale.current {
+            Some(current) => format!("{place}: the current version is {current}"),
+            None => format!("{place}: there is no such account"),
+        }
+    }
+
     fn refusal(self, absent: bool, refusal: &ItemRefusal) -> String {
         let ItemRefusal { item, path, id, account } = refusal;
         let (member, noun) = if *account { ("sourceAccountId", "account") } else { ("sourceCustomerId", "customer") };
@@ -226,6 +235,9 @@ impl Items {
         }
     }
 }
+
+/// The member of an item that says at which version it has to be.
+pub(super) const EXPECTED_VERSION: &str = "expectedVersion";
 
 /// The id as it was sent; a card number is never repeated.
 fn quoted(id: &ExternalId) -> String {
@@ -290,6 +302,10 @@ pub(super) fn refusal(error: &OperationError, items: Items, ids: &Ids, keyed: bo
             let texts: Vec<_> = refused.iter().map(|refusal| items.refusal(*absent, refusal)).collect();
             answer(if *absent { NOT_FOUND } else { CONFLICT }, &texts, ids)
         }
+        OperationError::StaleItems(stale) => {
+            let texts: Vec<_> = stale.iter().map(|item| items.stale(item)).collect();
+            answer(STALE, &texts, ids)
+        }
         OperationError::KeyReused => {
             answer(INVALID, &[format!("{IDEMPOTENCY_KEY}: was used for another request")], ids)
         }
@@ -305,7 +321,11 @@ pub(super) fn refusal(error: &OperationError, items: Items, ids: &Ids, keyed: bo
             answer(CONFLICT, &[], ids)
         }
         // No batch is planned so that it could be refused in these ways.
-        OperationError::Invalid(_) | OperationError::PreconditionFailed { .. } | OperationError::Loan(_) => {
+        OperationError::Invalid(_)
+        | OperationError::PreconditionFailed { .. }
+        | OperationError::Unfit { .. }
+        | OperationError::Unchangeable(_)
+        | OperationError::Loan(_) => {
             log_chain(error);
             answer(INTERNAL, &[], ids)
         }

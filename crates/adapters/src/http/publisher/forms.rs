@@ -11,9 +11,9 @@ use custodia_domain::account::{
 use custodia_domain::customer::Rule;
 use custodia_domain::facets::{Alert, CountryCode, Enrolment, OptIn, PostalCode, Redemption, Subsidiary, Targeting};
 use custodia_domain::registry::{AccountDraft, AccountPut, CardDraft, ProgrammeItem};
-use custodia_domain::{ExternalId, Patch, Timestamp};
+use custodia_domain::{ExternalId, Patch, Timestamp, Version};
 
-use super::error::{Problems, rule_text};
+use super::error::{EXPECTED_VERSION, Problems, rule_text};
 use super::fields::{CARD_NUMBER, Fields, Form, id, one_of, text, time};
 use crate::http::json::Json;
 
@@ -24,6 +24,8 @@ const BATCH: usize = 50;
 struct Batch {
     now: Timestamp,
     form: Form,
+    /// Whether its items may say which version they expect.
+    replaces: bool,
     customers: BTreeMap<ExternalId, String>,
     accounts: BTreeMap<AccountId, (String, AccountDraft)>,
     cards: BTreeMap<(AccountId, CardKey), (String, CardDraft)>,
@@ -31,13 +33,26 @@ struct Batch {
 
 impl Batch {
     fn new(now: Timestamp, form: Form) -> Self {
-        Self { now, form, customers: BTreeMap::new(), accounts: BTreeMap::new(), cards: BTreeMap::new() }
+        let (customers, accounts, cards) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { now, form, replaces: true, customers, accounts, cards }
     }
 }
 
+/// Whether a batch creates what it carries or replaces it: only what is there has a version to expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Terms {
+    Create,
+    Replace,
+}
+
 /// Reads a batch of whole customers.
-pub(super) fn customers(body: Option<&Json>, now: Timestamp, problems: &mut Problems) -> Option<Vec<ProgrammeItem>> {
-    let mut batch = Batch::new(now, Form::Whole);
+pub(super) fn customers(
+    body: Option<&Json>,
+    terms: Terms,
+    now: Timestamp,
+    problems: &mut Problems,
+) -> Option<Vec<ProgrammeItem>> {
+    let mut batch = Batch { replaces: terms == Terms::Replace, ..Batch::new(now, Form::Whole) };
     let mut fields = Fields::of(body?, String::new(), Form::Whole, problems)?;
     let items = fields.required_array("customers", 1, BATCH);
     let read = items.iter().enumerate().map(|(at, item)| {
@@ -96,6 +111,7 @@ fn customer(value: &Json, path: &str, batch: &mut Batch, problems: &mut Problems
             fields.problem("sourceCustomerId", format_args!("is named by {before} already"));
         }
     }
+    let expected = expected(&mut fields, batch);
     let parent = fields.optional("sourceParentCustomerId", id);
     let enrolment = enrolment(&mut fields, parent.clone(), batch.now);
     let items = fields.required_array("accounts", 0, ACCOUNTS_LIMIT);
@@ -109,7 +125,16 @@ fn customer(value: &Json, path: &str, batch: &mut Batch, problems: &mut Problems
     refuse_numbers(&mut fields, named.into_iter().filter_map(|(name, id)| Some((name, id.as_ref()?))), &cards);
     fields.finish();
     let accounts = accounts.into_iter().collect::<Option<_>>();
-    Some(ProgrammeItem { customer: customer?, enrolment: enrolment?, accounts: accounts? })
+    Some(ProgrammeItem { customer: customer?, expected, enrolment: enrolment?, accounts: accounts? })
+}
+
+/// The version that an item has to be at.
+fn expected(fields: &mut Fields<'_, '_>, batch: &Batch) -> Option<Version> {
+    let read = |value: &Json| {
+        let number = value.as_i64().and_then(|number| Version::parse(number).ok());
+        number.ok_or_else(|| "must be a positive integer".to_owned())
+    };
+    if batch.replaces { fields.optional(EXPECTED_VERSION, read) } else { None }
 }
 
 fn enrolment(fields: &mut Fields<'_, '_>, parent: Option<ExternalId>, now: Timestamp) -> Option<Enrolment> {
@@ -165,6 +190,7 @@ fn account(
 ) -> Option<AccountPut> {
     let mut fields = Fields::of(value, path.to_owned(), batch.form, problems)?;
     let account = fields.key("sourceAccountId", id);
+    let expected = expected(&mut fields, batch);
     let holders = holders(&mut fields);
     if let (Some(holders), Some(customer)) = (&holders, customer)
         && !holders.contains(customer)
@@ -194,7 +220,7 @@ fn account(
     let ids = ids.into_iter().filter_map(|(name, id)| Some((name, id.as_ref()?)));
     let ids = ids.chain(holders.iter().flatten().map(|id| ("sourceCustomerIds", id)));
     refuse_numbers(&mut fields, ids, &cards.iter().flatten().collect::<Vec<_>>());
-    let draft = AccountDraft { id: account?, holders, primary, status, kind, portfolio, opened, closed };
+    let draft = AccountDraft { id: account?, expected, holders, primary, status, kind, portfolio, opened, closed };
     note_account(&mut fields, path, &draft, batch);
     fields.finish();
     Some(AccountPut { account: draft, cards: cards.into_iter().collect::<Option<_>>()? })

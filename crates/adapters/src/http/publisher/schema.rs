@@ -4,9 +4,11 @@
 
 use serde::Serialize;
 use serde_json::json;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
+
+use crate::http::openapi::with_property;
 
 /// A batch of customers.
 #[derive(Serialize, ToSchema)]
@@ -33,6 +35,60 @@ pub struct CustomerBatch {
     /// The customers; each `sourceCustomerId` once.
     #[schema(min_items = 1, max_items = 50)]
     pub customers: Vec<ProgrammeCustomer>,
+}
+
+/// A batch of customers that are there.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerReplacementBatch {
+    /// The customers; each `sourceCustomerId` once.
+    #[schema(min_items = 1, max_items = 50)]
+    pub customers: Vec<ReplacedCustomer>,
+}
+
+/// A [`ProgrammeCustomer`] that may say which version it expects.
+#[derive(Serialize)]
+pub struct ReplacedCustomer(pub ProgrammeCustomer);
+
+impl PartialSchema for ReplacedCustomer {
+    fn schema() -> RefOr<Schema> {
+        let account = ArrayBuilder::new()
+            .items(Ref::from_schema_name(ReplacedAccount::name()))
+            .max_items(Some(200))
+            .description(Some("Its accounts: it is one of the holders of each."));
+        let schema = with_property(ProgrammeCustomer::schema(), "accounts", Schema::Array(account.build()), false);
+        with_property(schema, "expectedVersion", expected_version("customer"), false)
+    }
+}
+
+impl ToSchema for ReplacedCustomer {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ProgrammeCustomer::schemas(schemas);
+        schemas.push((ReplacedAccount::name().into_owned(), ReplacedAccount::schema()));
+        ReplacedAccount::schemas(schemas);
+    }
+}
+
+/// A [`ProgrammeAccount`] that may say which version it expects.
+#[derive(Serialize)]
+pub struct ReplacedAccount(pub ProgrammeAccount);
+
+impl PartialSchema for ReplacedAccount {
+    fn schema() -> RefOr<Schema> {
+        with_property(ProgrammeAccount::schema(), "expectedVersion", expected_version("account"), false)
+    }
+}
+
+impl ToSchema for ReplacedAccount {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ProgrammeAccount::schemas(schemas);
+    }
+}
+
+fn expected_version(of: &str) -> Schema {
+    let description = format!("The version that the {of} has to be at; otherwise the whole batch is refused, 412.");
+    let types = SchemaType::from_iter([Type::Integer, Type::Null]);
+    ObjectBuilder::new().schema_type(types).minimum(Some(1)).description(Some(description)).build().into()
 }
 
 /// A batch of accounts, or of changes of them.
@@ -162,6 +218,9 @@ pub struct AccountChange {
     /// The institution's own id of the account.
     #[schema(min_length = 1, max_length = 128)]
     pub source_account_id: String,
+    /// The version that the account has to be at; otherwise the whole batch is refused, 412.
+    #[schema(minimum = 1)]
+    pub expected_version: Option<i64>,
     /// Its holders.
     #[schema(nullable = false, min_items = 1, max_items = 200)]
     pub source_customer_ids: Option<Vec<String>>,

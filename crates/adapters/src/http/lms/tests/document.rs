@@ -56,6 +56,7 @@ fn every_operation_stands_in_the_document_under_both_prefixes() {
     ];
     for prefix in [id, external] {
         expected.extend(["get", "put", "delete"].map(|method| format!("{method} {prefix}")));
+        expected.push(format!("get {prefix}/history"));
         expected.extend(["activate", "close"].map(|verb| format!("post {prefix}/{verb}")));
     }
     found.sort();
@@ -74,7 +75,9 @@ fn every_operation_stands_in_the_document_under_both_prefixes() {
 #[test]
 fn both_prefixes_are_documented_alike_but_for_the_path_parameter() {
     let document = document();
-    for (suffix, method) in [("", "get"), ("", "put"), ("", "delete"), ("/activate", "post"), ("/close", "post")] {
+    let operations =
+        [("", "get"), ("", "put"), ("", "delete"), ("/activate", "post"), ("/close", "post"), ("/history", "get")];
+    for (suffix, method) in operations {
         let by_id = format!("/v1/customers/{{customer_id}}{suffix}");
         let by_external_id = format!("/v1/customers/external/{{customer_external_id}}{suffix}");
         assert_eq!(statuses(&document, &by_id, method), statuses(&document, &by_external_id, method));
@@ -82,8 +85,12 @@ fn both_prefixes_are_documented_alike_but_for_the_path_parameter() {
             let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
             parameters.iter().map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
         };
-        let renamed: Vec<_> =
+        let mut renamed: Vec<_> =
             names(&by_id).iter().map(|name| name.replace("customer_id", "customer_external_id")).collect();
+        if method == "put" {
+            // A customer can be created by a name alone that its caller gives it.
+            renamed.extend(["upsert".to_owned(), "Prefer".to_owned()]);
+        }
         assert_eq!(renamed, names(&by_external_id));
     }
 }
@@ -150,6 +157,22 @@ async fn a_customer_with_every_value_has_the_documented_members_in_their_order()
         schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     let always = "accountNo active displayName id officeId officeName status submittedDate version";
     assert_eq!(required, always.split(' ').collect());
+}
+
+#[tokio::test]
+async fn what_can_be_done_is_shown_as_it_is_documented() {
+    let kit = Kit::new().await;
+    kit.partner("ada").await;
+    let shown = kit.get("/v1/customers/1?include=allowedTransitions").await.ok();
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let plain = schemas["lms.Customer"]["properties"].as_object().unwrap();
+    let with = schemas["lms.CustomerWithTransitions"]["properties"].as_object().unwrap();
+    let more: Vec<_> = with.keys().filter(|name| !plain.contains_key(*name)).collect();
+    assert_eq!(more, ["allowedTransitions"]);
+    let commands = schemas["lms.TransitionName"]["enum"].as_array().unwrap();
+    let told = shown["allowedTransitions"].as_array().unwrap();
+    assert_eq!(told.iter().map(|one| &one["command"]).collect::<Vec<_>>(), commands.iter().collect::<Vec<_>>());
 }
 
 #[test]

@@ -5,10 +5,12 @@ mod create;
 mod credentials;
 mod document;
 mod events;
+mod history;
 mod lifecycle;
 mod lists;
 mod retries;
 mod update;
+mod upsert;
 
 use std::net::IpAddr;
 use std::sync::Arc;

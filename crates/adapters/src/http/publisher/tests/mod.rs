@@ -5,6 +5,7 @@ mod accounts;
 mod customers;
 mod document;
 mod sessions;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
