@@ -68,10 +68,10 @@ pub async fn run(server: &Server, statement: &str) {
 async fn try_run(server: &Server, statement: &str) -> anyhow::Result<()> {
     // Only tests come here, with statements of their own.
     let statement = AssertSqlSafe(statement.to_owned());
-    match server.database() {
-        None => drop(file(server).await?.execute(statement).await?),
-        Some(database) => drop(PgConnection::connect(database.url()).await?.execute(statement).await?),
-    }
+    let _: u64 = match server.database() {
+        None => file(server).await?.execute(statement).await?.rows_affected(),
+        Some(database) => PgConnection::connect(database.url()).await?.execute(statement).await?.rows_affected(),
+    };
     Ok(())
 }
 

@@ -216,7 +216,7 @@ both! {
                 let answer = ask(&server, method.clone(), &format!("{prefix}{path}"), body.clone()).await;
                 let mut json = answer.json.clone();
                 let made = json.get_mut("customers").and_then(Value::as_array_mut).map(std::mem::take);
-                for one in made.unwrap_or_else(|| vec![json.take()]).iter_mut() {
+                for one in &mut made.unwrap_or_else(|| vec![json.take()]) {
                     for member in ["id", "customer_id", "company_id", "time_created", "time_updated"] {
                         if let Some(value) = one.get_mut(member).filter(|_| answer.status == 201) {
                             *value = Value::Null;
