@@ -34,6 +34,11 @@ deny:
 advisories:
     cargo deny --all-features check advisories
 
+# Measures the service beside pgbench in a private PostgreSQL (`just bench --help`); needs Debian's `wrk`
+bench *arguments:
+    cargo build --release --locked -p custodia -p custodia-bench
+    scripts/with-postgres --durable target/release/custodia-bench {{ arguments }}
+
 # Brings a database to the current schema; CUSTODIA_DATABASE_URL names it
 migrate:
     cargo run --locked -- migrate
