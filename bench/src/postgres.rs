@@ -29,7 +29,7 @@ const SEED_CUSTOMERS: &str = "
 const SEED_EVENTS: &str = "
     insert into customer_events (organization_id, stream, sequence, customer_id, version, kind, external_id, at, actor,
         request_id, changed)
-    select 1, 0, i, i, 1, 'customer.created', 'seed-' || i, timestamptz '2026-01-05 08:00Z', 'token:bench', 'seed', '[]'
+    select 1, 0, i, i, 1, 'customer.created', 'seed-' || i, timestamptz '2026-01-05 08:00Z', 'token-bench', 'seed', '[]'
     from generate_series($1::bigint, $2::bigint) i";
 
 const COUNT: &str = "
@@ -74,7 +74,7 @@ const COLUMNS: &str = "c.organization_id, c.id, c.version, c.external_id, c.offi
      c.email, c.born_on, c.gender_id, c.client_type_id, c.legal_form_id, c.created_at, c.updated_at, c.facets::text, \
      c.open_loans, c.loan_count";
 
-const VALUES: &str = "1, made.id, 1, 'customer.created', made.external_id, made.created_at, 'token:bench', \
+const VALUES: &str = "1, made.id, 1, 'customer.created', made.external_id, made.created_at, 'token-bench', \
      '0123456789abcdef', '{\"externalId\":{\"to\":\"x\"},\"status\":{\"to\":\"Active\"}}'";
 
 impl Yardstick {
@@ -83,8 +83,8 @@ impl Yardstick {
             format!(
                 "with made as (insert into yardstick.customers (organization_id, id, version, external_id, status, submitted_on, \
                  activated_on, created_at, updated_at) select 1, nextval('yardstick.numbers'), 1, 'y-' || :base || '-' || i, \
-                 'Active', date '2026-05-22', date '2026-05-22', timestamptz '2026-05-22 09:30Z', \
-                 timestamptz '2026-05-22 09:30Z' from {source} returning id, external_id, created_at)"
+                 'Active', date '2026-05-22', date '2026-05-22', timestamptz '2026-05-22', \
+                 timestamptz '2026-05-22' from {source} returning id, external_id, created_at)"
             )
         };
         let told = format!(

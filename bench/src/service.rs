@@ -58,9 +58,9 @@ impl Service {
         let base = format!("http://127.0.0.1:{port}");
         let child = Command::new(binary)
             .env("CUSTODIA_LISTEN", format!("127.0.0.1:{port}"))
-            .env("CUSTODIA_LOG", "warn")
             .envs(settings.iter().copied())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .context("the service does not start")?;
         let mut service = Self { child, base, token, session: String::new() };
@@ -141,7 +141,6 @@ fn path(path: &Path) -> anyhow::Result<&str> {
 fn run(binary: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(binary)
         .args(arguments)
-        .env("CUSTODIA_LOG", "warn")
         .envs(settings.iter().copied())
         .output()
         .context("the service does not start")?;
