@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use custodia_domain::OrganizationId;
@@ -13,10 +14,31 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use tokio::sync::Mutex;
 
-/// How many numbers are taken from the store at once, unless said otherwise.
+/// How many numbers are taken from the store at once at the least, unless said otherwise.
 pub const DEFAULT_BLOCK: u32 = 32;
 
-type Blocks = HashMap<(OrganizationId, Counter), Arc<Mutex<Range<i64>>>>;
+/// The most numbers that are taken from the store at once for single requests.
+const LARGEST_BLOCK: u32 = 4_096;
+/// A block that is used up sooner was too small, and the next one is twice as large.
+const SOON: Duration = Duration::from_secs(1);
+
+type Blocks = HashMap<(OrganizationId, Counter), Arc<Mutex<Block>>>;
+
+/// Numbers of one counter that nobody has yet.
+struct Block {
+    left: Range<i64>,
+    /// How many were taken the last time.
+    size: u32,
+    taken: Instant,
+}
+
+impl Block {
+    /// How many numbers to take now, so that a busy counter is seldom asked and an idle one wastes few.
+    fn next_size(&self, smallest: u32) -> u32 {
+        let size = if self.taken.elapsed() < SOON { self.size.saturating_mul(2) } else { self.size / 2 };
+        size.clamp(smallest, LARGEST_BLOCK.max(smallest))
+    }
+}
 
 /// Gives numbers out of blocks reserved in the store, so that most requests need no round trip for theirs.
 /// Numbers lost in a crash leave gaps; [`BlockIds::close`] gives the unused ones back.
@@ -33,7 +55,7 @@ impl BlockIds {
         Self::with_block(store, DEFAULT_BLOCK)
     }
 
-    /// Takes so many numbers at once, at least one.
+    /// Takes so many numbers at once, at least one; more where they are used up within a second.
     #[must_use]
     pub fn with_block(store: Arc<dyn CustomerStore>, block: u32) -> Self {
         Self { store, block: block.max(1), blocks: Mutex::default() }
@@ -48,16 +70,21 @@ impl BlockIds {
         let blocks = std::mem::take(&mut *self.blocks.lock().await);
         for ((organization, counter), block) in blocks {
             let mut block = block.lock().await;
-            if !block.is_empty() {
-                let unused = std::mem::replace(&mut *block, 0..0);
+            if !block.left.is_empty() {
+                let unused = std::mem::replace(&mut block.left, 0..0);
                 self.store.release(organization, counter, unused.start, unused.end).await?;
             }
         }
         Ok(())
     }
 
-    async fn block_of(&self, organization: OrganizationId, counter: Counter) -> Arc<Mutex<Range<i64>>> {
-        Arc::clone(self.blocks.lock().await.entry((organization, counter)).or_default())
+    async fn block_of(&self, organization: OrganizationId, counter: Counter) -> Arc<Mutex<Block>> {
+        let mut blocks = self.blocks.lock().await;
+        let block = blocks.entry((organization, counter)).or_insert_with(|| {
+            let none = Block { left: 0..0, size: self.block / 2, taken: Instant::now() };
+            Arc::new(Mutex::new(none))
+        });
+        Arc::clone(block)
     }
 }
 
@@ -78,21 +105,20 @@ impl IdSource for BlockIds {
         let block = self.block_of(organization, counter).await;
         // Held over the reservation: whoever comes meanwhile finds the new block instead of taking another.
         let mut block = block.lock().await;
-        let left = usize::try_from(block.end - block.start).unwrap_or(usize::MAX);
+        let left = usize::try_from(block.left.end - block.left.start).unwrap_or(usize::MAX);
         let mut numbers: Vec<i64> = Vec::with_capacity(count);
-        let mut fresh = block.clone();
         if left < count {
             let missing = u32::try_from(count - left).map_err(|_| StoreError::Fault("too many ids at once".into()))?;
-            let taken = missing.max(self.block);
+            let size = block.next_size(self.block);
+            let taken = missing.max(size);
             let Some(first) = self.store.reserve(organization, counter, taken).await? else {
                 return Ok(Vec::new());
             };
-            numbers.extend(block.clone());
-            fresh = first..first + i64::from(taken);
+            numbers.extend(block.left.clone());
+            *block = Block { left: first..first + i64::from(taken), size, taken: Instant::now() };
         }
         let wanted = count - numbers.len();
-        numbers.extend(fresh.by_ref().take(wanted));
-        *block = fresh;
+        numbers.extend(block.left.by_ref().take(wanted));
         Ok(numbers)
     }
 

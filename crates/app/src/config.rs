@@ -90,7 +90,7 @@ const SETTINGS: &[Setting] = &[
         "30s",
         "How long to wait before the outside issuer's keys are fetched again for an unknown one",
     ),
-    with("id_block", "N", "32", "Customer numbers taken from the database at once, 1 to 10000"),
+    with("id_block", "N", "32", "Customer numbers taken from the database at once, 1 to 10000; more under load"),
     with(
         "receipt_retention",
         "DURATION",

@@ -4,8 +4,9 @@
 //! the panic catch and the headers that every response has. It must not read bodies, check credentials or know a route: those
 //! come later, in the dialects.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -14,9 +15,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use futures::FutureExt;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Span};
 
 use super::context::{BodyPolicy, Dialect, FullUri, REQUEST_ID_HEADER, RequestId, shown_request_id, under};
 use super::fault::{Fault, answer, fault_response};
@@ -143,6 +145,7 @@ impl HttpLimits {
 struct Edge {
     limits: HttpLimits,
     slots: Semaphore,
+    counts: Counts,
 }
 
 /// Gives all routes of `router` the fallbacks (404, 405) and the middleware of the edge. Call it once, on the merged router of
@@ -151,6 +154,7 @@ pub fn wrap(router: Router, limits: &HttpLimits) -> Router {
     let edge = Arc::new(Edge {
         limits: limits.clone(),
         slots: Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+        counts: Counts::default(),
     });
     router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(from_fn_with_state(edge, around))
 }
@@ -167,50 +171,90 @@ async fn method_not_allowed(request: Request) -> Response {
 struct Asked {
     id: RequestId,
     method: &'static str,
-    route: String,
+    route: Option<MatchedPath>,
     started: Instant,
 }
 
 impl Asked {
     fn of(request: &Request) -> Self {
-        let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
         Self {
             id: RequestId::of_headers(request.headers()),
             method: method_label(request.method()),
-            route,
+            route: request.extensions().get::<MatchedPath>().cloned(),
             started: Instant::now(),
         }
     }
 
-    fn span(&self) -> Span {
-        tracing::info_span!(
-            "http.request",
-            method = self.method,
-            route = self.route,
-            request_id = self.id.as_str(),
-            status = field::Empty,
-            duration_ms = field::Empty,
-        )
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("unmatched", MatchedPath::as_str)
     }
 
-    fn report(self, response: &Response) {
+    /// Of the highest level, so that whatever is logged within says which request it is about.
+    fn span(&self) -> Span {
+        tracing::error_span!("http.request", method = self.method, route = self.route(), request_id = self.id.as_str())
+    }
+
+    fn report(&self, counts: &Counts, response: &Response) {
         let elapsed = self.started.elapsed();
         let status = response.status();
-        let span = Span::current();
-        span.record("status", status.as_u16());
-        span.record("duration_ms", elapsed.as_secs_f64() * 1_000.0);
+        let duration_ms = elapsed.as_secs_f64() * 1_000.0;
         if status.is_server_error() {
-            tracing::error!("request failed");
+            tracing::error!(status = status.as_u16(), duration_ms, "request failed");
         } else {
-            tracing::info!("request answered");
+            tracing::debug!(status = status.as_u16(), duration_ms, "request answered");
         }
+        counts.record(self, status, elapsed);
+    }
+}
+
+/// The metrics of requests. Looking one up by its labels costs more than recording it, so each is looked up once.
+#[derive(Default)]
+struct Counts {
+    in_flight: OnceLock<Gauge>,
+    answered: RwLock<HashMap<String, Vec<Answered>>>,
+}
+
+/// The metrics of one route with one method and status.
+#[derive(Clone)]
+struct Answered {
+    method: &'static str,
+    status: StatusCode,
+    total: Counter,
+    seconds: Histogram,
+}
+
+impl Counts {
+    fn record(&self, asked: &Asked, status: StatusCode, elapsed: Duration) {
+        let answered = self.known(asked, status).unwrap_or_else(|| self.learn(asked, status));
+        answered.total.increment(1);
+        answered.seconds.record(elapsed.as_secs_f64());
+    }
+
+    fn known(&self, asked: &Asked, status: StatusCode) -> Option<Answered> {
+        let answered = self.answered.read().unwrap_or_else(PoisonError::into_inner);
+        let of_route = answered.get(asked.route())?;
+        of_route.iter().find(|one| one.method == asked.method && one.status == status).cloned()
+    }
+
+    fn learn(&self, asked: &Asked, status: StatusCode) -> Answered {
         let labels = [
-            metrics::Label::from_static_parts("method", self.method),
-            metrics::Label::new("route", self.route),
+            metrics::Label::from_static_parts("method", asked.method),
+            metrics::Label::new("route", asked.route().to_owned()),
             metrics::Label::new("status", status.as_str().to_owned()),
         ];
-        metrics::counter!(REQUESTS_TOTAL, labels.iter()).increment(1);
-        metrics::histogram!(REQUEST_SECONDS, labels.iter()).record(elapsed.as_secs_f64());
+        let learnt = Answered {
+            method: asked.method,
+            status,
+            total: metrics::counter!(REQUESTS_TOTAL, labels.iter()),
+            seconds: metrics::histogram!(REQUEST_SECONDS, labels.iter()),
+        };
+        let mut answered = self.answered.write().unwrap_or_else(PoisonError::into_inner);
+        answered.entry(asked.route().to_owned()).or_default().push(learnt.clone());
+        learnt
+    }
+
+    fn in_flight(&self) -> &Gauge {
+        self.in_flight.get_or_init(|| metrics::gauge!(IN_FLIGHT))
     }
 }
 
@@ -233,7 +277,7 @@ async fn around(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> 
     async move {
         let mut response = edge.run(&asked.id, request, next).await;
         stamp(&mut response, &asked.id);
-        asked.report(&response);
+        asked.report(&edge.counts, &response);
         response
     }
     .instrument(span)
@@ -274,8 +318,8 @@ impl Edge {
 
     fn admit(&self, counted: bool) -> Result<Slot<'_>, Shed> {
         let permit = if counted { Some(self.slots.try_acquire().map_err(|_| Shed)?) } else { None };
-        metrics::gauge!(IN_FLIGHT).increment(1.0);
-        Ok(Slot { _permit: permit })
+        self.counts.in_flight().increment(1.0);
+        Ok(Slot { _permit: permit, counts: &self.counts })
     }
 }
 
@@ -285,11 +329,12 @@ struct Shed;
 /// A request in flight; gone also when the client hangs up and the handler is dropped.
 struct Slot<'a> {
     _permit: Option<SemaphorePermit<'a>>,
+    counts: &'a Counts,
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        metrics::gauge!(IN_FLIGHT).decrement(1.0);
+        self.counts.in_flight().decrement(1.0);
     }
 }
 
@@ -309,7 +354,6 @@ mod tests {
     use crate::http::query::path_param;
     use axum::body::Body;
     use axum::routing::{get, post};
-    use http::StatusCode;
     use http::header::{ALLOW, RETRY_AFTER};
     use http_body_util::BodyExt;
     use serde_json::Value;

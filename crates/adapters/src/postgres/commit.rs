@@ -19,7 +19,7 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 
 use super::fault::{Failure, Kind, pause};
-use super::pool::{Sessions, settle};
+use super::pool::Sessions;
 use super::records;
 use super::statements::{self, Finding, LOCK, Writing};
 
@@ -310,7 +310,7 @@ impl Lane<'_> {
             }
         });
         let written = written.await;
-        settle(session, written.as_ref().err());
+        self.sessions.settle(session, written.as_ref().err());
         let Some(written) = written? else {
             return Ok(units.iter().map(|(_, unit)| Err(no_organization(unit))).collect());
         };
@@ -332,7 +332,7 @@ impl Lane<'_> {
             let asked: Vec<&Unit> = units.iter().map(|(_, unit)| unit).collect();
             let asking = statements::judge(&mut session, self.organization, &asked);
             let found = self.sessions.patiently(asking).await;
-            settle(session, found.as_ref().err());
+            self.sessions.settle(session, found.as_ref().err());
             found
         };
         let findings = match findings.await {
@@ -363,7 +363,7 @@ impl Lane<'_> {
                 let mut session = self.sessions.acquire().await?;
                 let keeping = statements::keep(&mut session, self.organization, &receipts);
                 let kept = self.sessions.patiently(keeping).await;
-                settle(session, kept.as_ref().err());
+                self.sessions.settle(session, kept.as_ref().err());
                 kept
             };
             let kept = match kept.await {
@@ -410,7 +410,7 @@ impl Lane<'_> {
     async fn try_alone(&self, unit: &Unit, is_judged: bool) -> Result<Option<Verdict>, Failure> {
         let mut session = self.sessions.acquire().await?;
         let written = self.sessions.patiently(self.write_alone(&mut session, unit, is_judged)).await;
-        settle(session, written.as_ref().err());
+        self.sessions.settle(session, written.as_ref().err());
         written
     }
 

@@ -131,7 +131,7 @@ impl PostgresStore {
     pub async fn close(&self) {
         self.tasks.close();
         self.tasks.wait().await;
-        self.sessions.pool.close().await;
+        self.sessions.close().await;
     }
 
     /// Runs work to its end in a task of its own.
@@ -165,7 +165,7 @@ impl PostgresStore {
             match sessions.patiently::<_, Failure>(async { Ok(work(&mut session, &values).await) }).await {
                 Ok(outcome) => outcome,
                 Err(silence) => {
-                    pool::settle(session, Some(&silence));
+                    sessions.settle(session, Some(&silence));
                     Err(StoreError::from(silence).into())
                 }
             }
@@ -202,28 +202,28 @@ where
         Err(ReadFailure::Failed(failure)) => Some(failure),
         Err(ReadFailure::Corrupt { .. }) | Ok(_) => None,
     };
-    pool::settle(session, failure);
+    sessions.settle(session, failure);
     outcome
 }
 
 #[async_trait]
 impl CustomerStore for PostgresStore {
-    #[instrument(name = "store.find", skip_all, fields(keys = keys.len()))]
+    #[instrument(level = "debug", name = "store.find", skip_all, fields(keys = keys.len()))]
     async fn find(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Customer>>, StoreError> {
         self.gathered.find(keys).await
     }
 
-    #[instrument(name = "store.list", skip_all)]
+    #[instrument(level = "debug", name = "store.list", skip_all)]
     async fn list(&self, query: &CustomerQuery) -> Result<CustomerPage, StoreError> {
         self.read(query.clone(), |session, query| Box::pin(lists::list(session, query))).await
     }
 
-    #[instrument(name = "store.commit", skip_all, fields(units = units.len()))]
+    #[instrument(level = "debug", name = "store.commit", skip_all, fields(units = units.len()))]
     async fn commit(&self, units: Vec<Unit>) -> Vec<Result<Committed, CommitError>> {
         self.gathered.commit(units).await
     }
 
-    #[instrument(name = "store.receipts", skip_all, fields(keys = keys.len()))]
+    #[instrument(level = "debug", name = "store.receipts", skip_all, fields(keys = keys.len()))]
     async fn receipts(
         &self,
         organization: OrganizationId,
@@ -232,7 +232,7 @@ impl CustomerStore for PostgresStore {
         self.gathered.receipts(organization, keys).await
     }
 
-    #[instrument(name = "store.purge_receipts", skip_all)]
+    #[instrument(level = "debug", name = "store.purge_receipts", skip_all)]
     async fn purge_receipts(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.write((before, limit), |session, (before, limit)| {
             Box::pin(async { Ok(events::purge(session, *before, *limit).await?) })
@@ -240,12 +240,12 @@ impl CustomerStore for PostgresStore {
         .await
     }
 
-    #[instrument(name = "store.events", skip_all)]
+    #[instrument(level = "debug", name = "store.events", skip_all)]
     async fn events(&self, query: &EventQuery) -> Result<Vec<LogEntry>, StoreError> {
         self.read(query.clone(), |session, query| Box::pin(events::events(session, query))).await
     }
 
-    #[instrument(name = "store.last_sequences", skip_all)]
+    #[instrument(level = "debug", name = "store.last_sequences", skip_all)]
     async fn last_sequences(&self, organizations: &[OrganizationId]) -> Result<Vec<Option<Sequence>>, StoreError> {
         self.read(organizations.to_vec(), |session, organizations| {
             Box::pin(events::last_sequences(session, organizations))
@@ -253,7 +253,7 @@ impl CustomerStore for PostgresStore {
         .await
     }
 
-    #[instrument(name = "store.history", skip_all)]
+    #[instrument(level = "debug", name = "store.history", skip_all)]
     async fn history(
         &self,
         organization: OrganizationId,
@@ -268,7 +268,7 @@ impl CustomerStore for PostgresStore {
     }
 
     /// Numbers that a broken connection took along are lost, which is harmless: hence it may be done twice.
-    #[instrument(name = "store.reserve", skip_all)]
+    #[instrument(level = "debug", name = "store.reserve", skip_all)]
     async fn reserve(
         &self,
         organization: OrganizationId,
@@ -285,7 +285,7 @@ impl CustomerStore for PostgresStore {
 
     /// Done once only: a repetition could meet the same number again after others had reserved up to it, and give
     /// theirs back.
-    #[instrument(name = "store.release", skip_all)]
+    #[instrument(level = "debug", name = "store.release", skip_all)]
     async fn release(
         &self,
         organization: OrganizationId,
@@ -301,7 +301,7 @@ impl CustomerStore for PostgresStore {
         .await
     }
 
-    #[instrument(name = "store.check", skip_all)]
+    #[instrument(level = "debug", name = "store.check", skip_all)]
     async fn check(&self) -> Result<(), StoreError> {
         let asked = self.read((), |session, ()| {
             Box::pin(async { Ok(sqlx::query_scalar::<_, bool>(IS_WRITABLE).fetch_one(session).await?) })
@@ -414,7 +414,7 @@ impl Directory for PostgresStore {
 
 #[async_trait]
 impl AccountStore for PostgresStore {
-    #[instrument(name = "store.accounts", skip_all, fields(keys = ids.len()))]
+    #[instrument(level = "debug", name = "store.accounts", skip_all, fields(keys = ids.len()))]
     async fn accounts(
         &self,
         organization: OrganizationId,
@@ -426,7 +426,7 @@ impl AccountStore for PostgresStore {
         .await
     }
 
-    #[instrument(name = "store.held_by", skip_all, fields(keys = holders.len()))]
+    #[instrument(level = "debug", name = "store.held_by", skip_all, fields(keys = holders.len()))]
     async fn held_by(
         &self,
         organization: OrganizationId,
@@ -441,7 +441,7 @@ impl AccountStore for PostgresStore {
 
 #[async_trait]
 impl LoanBook for PostgresStore {
-    #[instrument(name = "store.loans", skip_all, fields(keys = selectors.len()))]
+    #[instrument(level = "debug", name = "store.loans", skip_all, fields(keys = selectors.len()))]
     async fn loans(
         &self,
         organization: OrganizationId,
@@ -453,12 +453,12 @@ impl LoanBook for PostgresStore {
         .await
     }
 
-    #[instrument(name = "store.list_loans", skip_all)]
+    #[instrument(level = "debug", name = "store.list_loans", skip_all)]
     async fn list_loans(&self, query: &LoanQuery) -> Result<LoanPage, StoreError> {
         self.read(query.clone(), |session, query| Box::pin(loans::list(session, query))).await
     }
 
-    #[instrument(name = "store.totals", skip_all, fields(keys = customers.len()))]
+    #[instrument(level = "debug", name = "store.totals", skip_all, fields(keys = customers.len()))]
     async fn totals(
         &self,
         organization: OrganizationId,
@@ -473,7 +473,7 @@ impl LoanBook for PostgresStore {
 
 #[async_trait]
 impl ScoringEngine for PostgresStore {
-    #[instrument(name = "store.scores", skip_all, fields(keys = ids.len()))]
+    #[instrument(level = "debug", name = "store.scores", skip_all, fields(keys = ids.len()))]
     async fn scores(&self, organization: OrganizationId, ids: &[ExternalId]) -> Result<Vec<Option<Score>>, StoreError> {
         self.read((organization, ids.to_vec()), |session, (organization, ids)| {
             Box::pin(loans::scores(session, *organization, ids))

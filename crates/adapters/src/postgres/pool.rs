@@ -2,7 +2,8 @@
 //! session in a state that another caller left behind. Must not know any table.
 
 use std::str::FromStr as _;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -124,7 +125,7 @@ pub(super) fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
 /// A call that is dropped while BEGIN is under way leaves its session within a transaction that nobody knows of: the
 /// next caller's acknowledged write would be rolled back with it. And a connection that is dropped while its peer is
 /// silent would keep its place in the pool for ever. One round trip after every release, off the request's path,
-/// stops both.
+/// stops both. What is kept in [`Sessions`] is not released.
 pub(super) fn pool(connect: PgConnectOptions, options: &PostgresOptions) -> PgPool {
     let setup = session_setup(options);
     PgPoolOptions::new()
@@ -142,22 +143,82 @@ pub(super) fn pool(connect: PgConnectOptions, options: &PostgresOptions) -> PgPo
         .connect_lazy_with(connect)
 }
 
-/// The pool, and how long a server may keep silent.
+/// The pool, what was kept out of it, and how long a server may keep silent.
 #[derive(Debug, Clone)]
 pub(super) struct Sessions {
     pub(super) pool: PgPool,
+    kept: Arc<Mutex<Kept>>,
     patience: Duration,
+}
+
+/// Sessions whose last work ended well, in tasks that nobody cuts short: they are clean, and need no proof of it while they
+/// are fresh.
+#[derive(Debug, Default)]
+struct Kept {
+    sessions: Vec<(Instant, PoolConnection<Postgres>)>,
+    /// How many wait for the pool to give them one; nothing is kept from them.
+    waiting: usize,
+}
+
+impl Drop for Kept {
+    /// Whoever lets go of a store may be outside of any runtime, where the pool takes nothing back.
+    fn drop(&mut self) {
+        for (_, session) in self.sessions.drain(..) {
+            drop(session.detach());
+        }
+    }
 }
 
 impl Sessions {
     pub(super) fn new(pool: PgPool, options: &PostgresOptions) -> Self {
-        Self { pool, patience: options.statement_timeout.saturating_add(GRACE) }
+        Self { pool, kept: Arc::default(), patience: options.statement_timeout.saturating_add(GRACE) }
     }
 
-    /// A session of the pool.
+    /// A session: a kept one where there is one, otherwise one of the pool.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, Failure> {
+        let stale = {
+            let mut kept = self.kept();
+            match kept.sessions.pop() {
+                Some((since, session)) if since.elapsed() < IDLE_TRUST => return Ok(session),
+                // The others have waited longer: all of them go through the pool's proof.
+                newest => {
+                    kept.waiting += 1;
+                    (newest, std::mem::take(&mut kept.sessions))
+                }
+            }
+        };
+        let _waiting = Waiting(self);
+        drop(stale);
         // Nothing was sent yet that could have been applied.
         self.pool.acquire().await.map_err(|error| Failure::from(error).before_commit())
+    }
+
+    /// Takes a session back, or closes it where it is not to be used again.
+    pub(super) fn settle(&self, mut session: PoolConnection<Postgres>, failure: Option<&Failure>) {
+        match failure.map(|failure| failure.kind) {
+            // Nobody waits for a farewell from a peer that has gone.
+            Some(Kind::Lost | Kind::Silent) => drop(session.detach()),
+            Some(Kind::Again | Kind::Unavailable) => session.close_on_drop(),
+            // The pool asks it for a proof.
+            Some(Kind::Violation | Kind::Fault) => {}
+            None => {
+                let mut kept = self.kept();
+                if kept.waiting == 0 && !self.pool.is_closed() {
+                    kept.sessions.push((Instant::now(), session));
+                }
+            }
+        }
+    }
+
+    /// Closes every session, when those that work have come back.
+    pub(super) async fn close(&self) {
+        let closing = self.pool.close();
+        drop(std::mem::take(&mut self.kept().sessions));
+        closing.await;
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the work comes to, if the server answers. It cancels a statement that takes too long by itself: one that
@@ -173,13 +234,12 @@ impl Sessions {
     }
 }
 
-/// Gives a session back to the pool, or closes it where it is not to be used again.
-pub(super) fn settle(mut session: PoolConnection<Postgres>, failure: Option<&Failure>) {
-    match failure.map(|failure| failure.kind) {
-        // Nobody waits for a farewell from a peer that has gone.
-        Some(Kind::Lost | Kind::Silent) => drop(session.detach()),
-        Some(Kind::Again | Kind::Unavailable) => session.close_on_drop(),
-        Some(Kind::Violation | Kind::Fault) | None => {}
+/// Somebody who waits for the pool.
+struct Waiting<'a>(&'a Sessions);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.kept().waiting -= 1;
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::fault::Failure;
-use super::pool::{self, Sessions};
+use super::pool::Sessions;
 
 /// After how many units a store looks whether rows have been counted.
 const LOOKS: [u64; 3] = [200, 2_000, 20_000];
@@ -43,7 +43,7 @@ pub(super) async fn refresh(sessions: &Sessions) {
             Ok::<(), Failure>(())
         });
         let counted = counted.await;
-        pool::settle(session, counted.as_ref().err());
+        sessions.settle(session, counted.as_ref().err());
         counted
     };
     if let Err(failure) = refreshed.await {

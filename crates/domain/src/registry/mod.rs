@@ -427,14 +427,14 @@ pub struct Ports {
 /// The use cases over the ports.
 #[derive(Clone)]
 pub struct Registry {
-    ports: Ports,
+    ports: Arc<Ports>,
 }
 
 impl Registry {
     /// The use cases over those ports.
     #[must_use]
-    pub const fn new(ports: Ports) -> Self {
-        Self { ports }
+    pub fn new(ports: Ports) -> Self {
+        Self { ports: Arc::new(ports) }
     }
 
     /// The time of an operation.
