@@ -1,7 +1,11 @@
 //! Callers who come at the same time share a call: while one is under way, those who come meanwhile gather for the next.
 //!
-//! Owns who goes together, in which order, and that nobody waits for a timer: the next call begins when the one before
-//! it has returned, and a lone caller's at once. Must not know what is asked or how it is answered.
+//! Owns who goes together, in which order, and when the next call begins: a lone caller's at once, and another one's when
+//! the call before it has returned. Must not know what is asked or how it is answered.
+//!
+//! Callers who were just answered together mostly come back together. Were the next call to begin with the first of them,
+//! the others would wait a whole call for it, and half of all calls would be nearly empty. So after a shared call that
+//! took long, the next one waits until as many have come as have gone, at most for a part of the time that a call takes.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -27,7 +31,13 @@ pub struct Limits {
     pub lanes: usize,
     /// After which a call stalls, so that the next one need not wait for it.
     pub stalled: Duration,
+    /// The least time of a shared call after which the next one waits for its callers to come back, at most for half of
+    /// that time.
+    pub gathers_after: Duration,
 }
+
+/// The longest wait for callers to come back.
+const LONGEST_GATHERING: Duration = Duration::from_millis(5);
 
 type Call<K, Q, A> = dyn Fn(K, Vec<Q>) -> BoxFuture<'static, Vec<A>> + Send + Sync;
 
@@ -51,11 +61,19 @@ struct Line<Q, A> {
     waiting: VecDeque<(Q, oneshot::Sender<A>)>,
     lanes: usize,
     last_began: Instant,
+    /// A lane that waits until so many stand in the line.
+    gathering: Option<(usize, oneshot::Sender<()>)>,
+}
+
+impl<Q, A> Default for Line<Q, A> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), lanes: 0, last_began: Instant::now(), gathering: None }
+    }
 }
 
 impl<K, Q, A> Coalescer<K, Q, A>
 where
-    K: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
     Q: Send + 'static,
     A: Send + 'static,
 {
@@ -103,16 +121,20 @@ where
 
 impl<K, Q, A> Shared<K, Q, A>
 where
-    K: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
     Q: Send + 'static,
     A: Send + 'static,
 {
     /// Puts a question into its line; answers whether a new lane is to take it.
     fn join(&self, key: K, question: Q, caller: oneshot::Sender<A>) -> bool {
         let mut lines = self.lines();
-        let line =
-            lines.entry(key).or_insert_with(|| Line { waiting: VecDeque::new(), lanes: 0, last_began: Instant::now() });
+        let line = lines.entry(key).or_insert_with(Line::default);
         line.waiting.push_back((question, caller));
+        let come = line.waiting.len();
+        if let Some((_, lane)) = line.gathering.take_if(|(wanted, _)| come >= *wanted) {
+            // A lane that has waited long enough has gone by itself.
+            let _ = lane.send(());
+        }
         let begins =
             line.lanes == 0 || (line.lanes < self.limits.lanes && line.last_began.elapsed() > self.limits.stalled);
         if begins {
@@ -125,14 +147,49 @@ where
     /// Call after call, until nobody waits.
     async fn fly(self: Arc<Self>, key: K) {
         while let Some((questions, callers)) = self.board(&key) {
+            let (began, count) = (Instant::now(), callers.len());
             let asked = AssertUnwindSafe((self.call)(key.clone(), questions)).catch_unwind();
             // Of a call that panicked, the callers learn by losing their senders.
             for (caller, answer) in callers.into_iter().zip(asked.await.unwrap_or_default()) {
                 // A caller that has gone away wants no answer.
                 let _ = caller.send(answer);
             }
-            // Those who were just answered come back at once where they have more to ask.
-            tokio::task::yield_now().await;
+            let took = began.elapsed();
+            if count > 1 && took >= self.limits.gathers_after {
+                self.gather(&key, count, (took / 2).min(LONGEST_GATHERING)).await;
+            } else {
+                // Those who were just answered come back at once where they have more to ask.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until so many more stand in the line, or the next call would be full.
+    async fn gather(&self, key: &K, more: usize, patience: Duration) {
+        let Some(come) = self.expect(key, more) else {
+            return;
+        };
+        if tokio::time::timeout(patience, come).await.is_err() {
+            self.stop_expecting(key);
+        }
+    }
+
+    /// What tells that they have come; `None` where there is nothing to wait for, or another lane waits.
+    fn expect(&self, key: &K, more: usize) -> Option<oneshot::Receiver<()>> {
+        let mut lines = self.lines();
+        let line = lines.get_mut(key).filter(|line| line.gathering.is_none())?;
+        let wanted = (line.waiting.len() + more).min(self.limits.batch);
+        if line.waiting.len() >= wanted {
+            return None;
+        }
+        let (lane, come) = oneshot::channel();
+        line.gathering = Some((wanted, lane));
+        Some(come)
+    }
+
+    fn stop_expecting(&self, key: &K) {
+        if let Some(line) = self.lines().get_mut(key) {
+            line.gathering = None;
         }
     }
 
@@ -178,7 +235,13 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::mpsc;
 
-    const LIMITS: Limits = Limits { batch: 4, places: 100, lanes: 1, stalled: Duration::from_hours(1) };
+    const LIMITS: Limits = Limits {
+        batch: 4,
+        places: 100,
+        lanes: 1,
+        stalled: Duration::from_hours(1),
+        gathers_after: Duration::from_hours(1),
+    };
 
     type Ticket = (char, Vec<u32>, oneshot::Sender<()>);
 
@@ -276,6 +339,40 @@ mod tests {
         assert_eq!(unlucky.await.unwrap(), None);
         calls.recv().await.unwrap().2.send(()).unwrap();
         assert_eq!(next.await.unwrap(), Some(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_long_shared_call_the_next_waits_for_those_who_come_back_and_not_for_ever() {
+        let limits = Limits { gathers_after: Duration::ZERO, ..LIMITS };
+        let (coalescer, mut calls) = gated(limits);
+        let lone = ask(&coalescer, 'a', 1);
+        let (_, _, go) = calls.recv().await.unwrap();
+        let pair = [ask(&coalescer, 'a', 2), ask(&coalescer, 'a', 3)];
+        waiting(&coalescer, 'a', 2).await;
+        go.send(()).unwrap();
+        assert_eq!(lone.await.unwrap(), Some(10));
+        let (_, questions, go) = calls.recv().await.unwrap();
+        assert_eq!(questions.len(), 2, "after a lone call nobody is waited for");
+        std::thread::sleep(Duration::from_millis(4));
+        go.send(()).unwrap();
+        for one in pair {
+            one.await.unwrap();
+        }
+        let first_back = ask(&coalescer, 'a', 4);
+        waiting(&coalescer, 'a', 1).await;
+        assert!(calls.try_recv().is_err(), "it waits for the second");
+        let second_back = ask(&coalescer, 'a', 5);
+        let (_, questions, go) = calls.recv().await.unwrap();
+        assert_eq!(questions, [4, 5]);
+        std::thread::sleep(Duration::from_millis(4));
+        go.send(()).unwrap();
+        first_back.await.unwrap();
+        second_back.await.unwrap();
+        let only_one_back = ask(&coalescer, 'a', 6);
+        let (_, questions, go) = calls.recv().await.unwrap();
+        assert_eq!(questions, [6], "time passes, and the other one has not come");
+        go.send(()).unwrap();
+        assert_eq!(only_one_back.await.unwrap(), Some(60));
     }
 
     #[tokio::test]

@@ -21,9 +21,21 @@ use super::{commit, credentials, customers, events, read};
 use crate::coalescing::{Coalescer, Limits};
 
 /// Reads that share a statement.
-const READS: Limits = Limits { batch: 128, places: 4_096, lanes: 4, stalled: Duration::from_millis(50) };
-/// Units that share a statement.
-const UNITS: Limits = Limits { batch: 256, places: 4_096, lanes: 4, stalled: Duration::from_millis(250) };
+const READS: Limits = Limits {
+    batch: 128,
+    places: 4_096,
+    lanes: 4,
+    stalled: Duration::from_millis(50),
+    gathers_after: Duration::from_millis(2),
+};
+/// Units that share a statement, and a commit: where the disk is slow, as few commits as can be.
+const UNITS: Limits = Limits {
+    batch: 256,
+    places: 4_096,
+    lanes: 4,
+    stalled: Duration::from_millis(250),
+    gathers_after: Duration::from_millis(1),
+};
 
 type Found<T> = Result<Option<T>, ReadFailure>;
 type Verdict = Result<Committed, CommitError>;
@@ -86,7 +98,7 @@ fn panicked() -> Failure {
 
 async fn all<K, Q, T>(questions: &Coalescer<K, Q, Found<T>>, wanted: Vec<(K, Q)>) -> Result<Vec<Option<T>>, StoreError>
 where
-    K: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
     Q: Send + 'static,
     T: Send + 'static,
 {
