@@ -42,7 +42,7 @@ async fn versions(server: &Server, path: &str) -> Vec<i64> {
         let page = server.get(&next).await.expect(200);
         versions.extend(page.json["items"].as_array().unwrap().iter().map(|item| item["version"].as_i64().unwrap()));
         match page.header("link") {
-            Some(link) => next = link.trim_start_matches('<').split('>').next().unwrap().to_owned(),
+            Some(link) => link.trim_start_matches('<').split('>').next().unwrap().clone_into(&mut next),
             None => return versions,
         }
     }

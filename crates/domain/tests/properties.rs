@@ -490,9 +490,9 @@ fn tried(customer: &Customer, transition: Transition, moment: Moment) -> Result<
             let values = [("status", "Active"), ("principal", "1"), ("currencyCode", "TZS")];
             let values = values.map(|(name, text)| (name, Value::Text(text.into())));
             let get = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
-            let position = LoanPosition::from_values(get).unwrap();
-            let external_id = ExternalId::parse("l-1").unwrap();
-            match Loan::report(None, LoanId::parse(1).unwrap(), external_id, &customer, position, moment) {
+            let position = LoanPosition::from_values(get).expect("every value that is needed");
+            let external_id = ExternalId::parse("l-1").expect("letters are an external id");
+            match Loan::report(None, LoanId::FIRST, external_id, &customer, position, moment) {
                 Ok(_) => Ok(()),
                 Err(LoanRefusal::CustomerNotActive) => {
                     Err(Refusal { status: customer.status(), blockers: vec![Blocker::State] })

@@ -270,7 +270,6 @@ impl Customer {
     }
 
     /// Every command with what stands in its way now, all of it at once: what [`Customer::permit`] says of each.
-    #[must_use]
     pub fn transitions(&self) -> [(Transition, Result<(), Refusal>); Transition::ALL.len()] {
         Transition::ALL.map(|transition| (transition, self.permit(transition)))
     }

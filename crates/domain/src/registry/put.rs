@@ -69,7 +69,7 @@ impl Beginnings {
     /// The fields that are otherwise for that customer, in the order of [`Field::ALL`].
     #[must_use]
     pub fn untrue_of(&self, customer: &Customer) -> Vec<Field> {
-        fn differs<T: PartialEq>(wanted: Option<T>, present: Option<T>) -> bool {
+        fn differs<T: Copy + PartialEq>(wanted: Option<T>, present: Option<T>) -> bool {
             wanted.is_some() && wanted != present
         }
         let state = customer.snapshot();

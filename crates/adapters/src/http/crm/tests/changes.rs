@@ -1,5 +1,8 @@
 //! One customer read, changed and deleted; versions and keys.
 
+use custodia_domain::CustomerId;
+use custodia_domain::ports::Selector;
+
 use super::*;
 
 #[tokio::test]
@@ -39,6 +42,20 @@ async fn a_change_of_nothing_makes_no_version() {
         assert_eq!(reply.ok(), created, "{body}");
         assert_eq!(reply.header("etag"), Some("\"1\""));
     }
+}
+
+#[tokio::test]
+async fn a_reason_stands_in_the_history_and_is_refused_where_it_cannot_be_read() {
+    let kit = Kit::new().await;
+    kit.create(&json!({})).await;
+    let body = r#"{"city":"Kumasi"}"#;
+    kit.ask("PATCH", "/customers/1", &[("Custodia-Reason", "%C3%BCber phone")], body).await.ok();
+    let customer = Selector::Id(CustomerId::FIRST);
+    let history = kit.registry.history(OrganizationId::FIRST, customer, None, 10).await.unwrap().unwrap();
+    let reasons: Vec<_> = history.events.iter().map(|recorded| recorded.audit.reason.as_deref()).collect();
+    assert_eq!(reasons, [Some("über phone"), None]);
+    let bad = kit.ask("PATCH", "/customers/1", &[("Custodia-Reason", "%")], body).await;
+    assert_eq!(bad.problems(), ["value_error header/Custodia-Reason"]);
 }
 
 #[tokio::test]

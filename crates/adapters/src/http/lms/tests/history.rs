@@ -48,7 +48,7 @@ async fn a_history_is_walked_by_cursor() {
         seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["version"].as_i64().unwrap()));
         let next = page.get("next").map(|next| next.as_str().unwrap().to_owned());
         assert_eq!(next.is_some(), round == 0);
-        let link = reply.header("link").map(|link| link.to_owned());
+        let link = reply.header("link").map(str::to_owned);
         assert_eq!(link.is_some(), round == 0);
         if let Some(link) = link {
             path = link.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned();
