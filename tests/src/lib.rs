@@ -7,6 +7,7 @@ pub mod answer;
 pub mod architecture;
 pub mod binary;
 pub mod calendar;
+pub mod cutting;
 pub mod endpoints;
 pub mod outage;
 pub mod postgres;
@@ -16,6 +17,7 @@ pub mod tour;
 
 pub use answer::Answer;
 pub use calendar::day;
+pub use cutting::CuttingProxy;
 pub use raw::encoded;
 pub use server::{Backend, Credentials, Options, Server};
 
