@@ -11,7 +11,7 @@ use custodia_adapters::http;
 use custodia_adapters::http::ops::{self, Draining, Ops};
 use custodia_adapters::ids::BlockIds;
 use custodia_domain::Timestamp;
-use custodia_domain::ports::{Clock, CustomerStore, IdSource};
+use custodia_domain::ports::{Clock, CustomerStore, IdSource, StoreError, WebhookStore};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -48,7 +48,8 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let draining = ops.draining.clone();
     let mut chores = JoinSet::new();
     chores.spawn(ops::upkeep(ops.metrics.clone()));
-    chores.spawn(purge(Arc::clone(&stores.customers), config.clock.clone(), config.receipt_retention));
+    let (customers, webhooks) = (Arc::clone(&stores.customers), Arc::clone(&stores.webhooks));
+    chores.spawn(purge(customers, webhooks, config.clock.clone(), config.receipt_retention));
     let arrivals = Arc::new(Arrivals::default());
     chores.spawn(look(Arc::clone(&arrivals), Arc::clone(&stores.customers)));
     let ids_of_routes = Arc::clone(&ids) as Arc<dyn IdSource>;
@@ -143,8 +144,14 @@ async fn look(arrivals: Arc<Arrivals>, customers: Arc<dyn CustomerStore>) {
     arrivals.look(&*customers, LOOK_EVERY).await;
 }
 
-/// Removes receipts that nobody may ask for any more, in small batches. Never returns.
-async fn purge(customers: Arc<dyn CustomerStore>, clock: impl Clock, retention: Duration) {
+/// Removes receipts that nobody may ask for any more, and deliveries of webhooks that ended as long ago, in small
+/// batches. Never returns.
+async fn purge(
+    customers: Arc<dyn CustomerStore>,
+    webhooks: Arc<dyn WebhookStore>,
+    clock: impl Clock,
+    retention: Duration,
+) {
     let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
     let mut beat = tokio::time::interval(PURGE_EVERY);
     loop {
@@ -152,14 +159,20 @@ async fn purge(customers: Arc<dyn CustomerStore>, clock: impl Clock, retention: 
         let Ok(before) = Timestamp::from_microseconds(clock.now().at.microseconds().saturating_sub(retention)) else {
             continue;
         };
-        loop {
-            match customers.purge_receipts(before, PURGE_BATCH).await {
-                Ok(gone) if gone >= u64::from(PURGE_BATCH) => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "old receipts could not be removed");
-                    break;
-                }
+        in_batches("receipts", || customers.purge_receipts(before, PURGE_BATCH)).await;
+        in_batches("deliveries", || webhooks.purge_deliveries(before, PURGE_BATCH)).await;
+    }
+}
+
+/// Removes batch after batch while they are full.
+async fn in_batches<F: Future<Output = Result<u64, StoreError>>>(what: &'static str, purge: impl Fn() -> F) {
+    loop {
+        match purge().await {
+            Ok(gone) if gone >= u64::from(PURGE_BATCH) => {}
+            Ok(_) => break,
+            Err(error) => {
+                tracing::warn!(%error, what, "what is old could not be removed");
+                break;
             }
         }
     }

@@ -89,7 +89,7 @@ impl Stores {
                     );
                 }
                 let store = Arc::new(SqliteStore::open(SqliteOptions::at(path)).await?);
-                Ok(Self { engine: Engine::Sqlite(Arc::clone(&store)), ..Self::over(&store, unkept()) })
+                Ok(Self { engine: Engine::Sqlite(Arc::clone(&store)), ..Self::over(&store) })
             }
             Place::Postgres => {
                 let options =
@@ -101,7 +101,7 @@ impl Stores {
                     store.verify_schema().await?;
                 }
                 let store = Arc::new(store);
-                Ok(Self { engine: Engine::Postgres(Arc::clone(&store)), ..Self::over(&store, unkept()) })
+                Ok(Self { engine: Engine::Postgres(Arc::clone(&store)), ..Self::over(&store) })
             }
         }
     }
@@ -109,13 +109,19 @@ impl Stores {
     /// A store that holds nothing and ends with the process.
     #[must_use]
     pub fn memory() -> Self {
-        let store = Arc::new(MemoryStore::new());
-        Self::over(&store, store.clone())
+        Self::over(&Arc::new(MemoryStore::new()))
     }
 
-    fn over<S>(store: &Arc<S>, webhooks: Arc<dyn WebhookStore>) -> Self
+    fn over<S>(store: &Arc<S>) -> Self
     where
-        S: CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine + 'static,
+        S: CustomerStore
+            + Directory
+            + CredentialStore
+            + AccountStore
+            + LoanBook
+            + ScoringEngine
+            + WebhookStore
+            + 'static,
     {
         Self {
             customers: Arc::clone(store) as _,
@@ -124,7 +130,7 @@ impl Stores {
             accounts: Arc::clone(store) as _,
             loans: Arc::clone(store) as _,
             scores: Arc::clone(store) as _,
-            webhooks,
+            webhooks: Arc::clone(store) as _,
             engine: Engine::Memory,
         }
     }
@@ -137,11 +143,6 @@ impl Stores {
             Engine::Postgres(store) => store.close().await,
         }
     }
-}
-
-/// No endpoints: the store refuses to commit any.
-fn unkept() -> Arc<dyn WebhookStore> {
-    Arc::new(MemoryStore::new())
 }
 
 #[cfg(test)]

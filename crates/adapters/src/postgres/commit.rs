@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use custodia_domain::ports::{CommitError, Committed, StoreError};
-use custodia_domain::unit::ForbiddenLoans;
+use custodia_domain::unit::{ForbiddenLoans, WebhookChange};
 use custodia_domain::{
     Customer, CustomerChange, CustomerId, ExternalId, Field, OrganizationId, Receipt, ReceiptKey, Sequence, Unit, Value,
 };
@@ -135,16 +135,8 @@ impl Wave {
         let mut later = Vec::new();
         let mut touched = Touched::default();
         for (place, unit) in units {
-            if unit.customers.is_empty()
-                && unit.receipt.is_none()
-                && unit.webhooks.is_empty()
-                && !records::has_records(&unit)
-            {
+            if unit.customers.is_empty() && unit.receipt.is_none() && !records::has_records(&unit) {
                 answers.give(place, Ok(Committed { last_sequence: None }));
-                continue;
-            }
-            if !unit.webhooks.is_empty() {
-                answers.give(place, Err(Failure::fault("this store keeps no webhook endpoints").into()));
                 continue;
             }
             if names_another_organization(&unit) {
@@ -175,7 +167,9 @@ fn names_another_organization(unit: &Unit) -> bool {
     let accounts = unit.accounts.iter().map(|change| change.after().organization());
     let companies = unit.companies.iter().map(|change| change.company().organization);
     let loans = unit.loans.iter().map(|change| change.after().organization);
-    customers.chain(accounts).chain(companies).chain(loans).any(|organization| organization != unit.organization)
+    let webhooks = unit.webhooks.iter().map(WebhookChange::organization);
+    let all = customers.chain(accounts).chain(companies).chain(loans).chain(webhooks);
+    all.into_iter().any(|organization| organization != unit.organization)
 }
 
 /// What the units of a wave touch.

@@ -24,6 +24,7 @@ macro_rules! event_columns {
          e.idempotency_key, e.reason, e.changed::text, e.subject"
     };
 }
+pub(super) use event_columns;
 
 /// A limit is part of the statement's text; a few sizes bound the number of texts.
 const LIMITS: [u16; 6] = [1, 10, 50, 100, 200, 500];
@@ -144,8 +145,8 @@ pub(super) async fn history(
     rows.iter().take(usize::from(limit)).map(recorded).collect()
 }
 
-/// The entry of the log that a row holds, its columns being [`event_columns`].
-fn entry(row: &PgRow) -> Result<LogEntry, ReadFailure> {
+/// The entry of the log that a row holds, its first columns being [`event_columns`].
+pub(super) fn entry(row: &PgRow) -> Result<LogEntry, ReadFailure> {
     let subject: Option<&str> = row.try_get_unchecked(11)?;
     let Some(subject) = subject else {
         let RecordedEvent { sequence, event, audit } = recorded(row)?;

@@ -9,6 +9,7 @@ mod columns;
 mod commit;
 mod credentials;
 mod customers;
+mod deliveries;
 mod directory;
 mod events;
 mod fault;
@@ -24,6 +25,7 @@ mod pool_faults;
 mod records;
 mod statements;
 mod statistics;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -35,6 +37,10 @@ use custodia_domain::ports::{
     AccountStore, AddError, ApiKey, CommitError, Committed, CompanyKey, Counter, CredentialStore, CustomerKey,
     CustomerPage, CustomerQuery, CustomerStore, Directory, EventQuery, LoanBook, LoanPage, LoanQuery, LoanSelector,
     LoanTotals, LogEntry, Offices, PartnerAccount, Portfolio, RecordedEvent, Scope, ScoringEngine, StoreError,
+    WebhookStore,
+};
+use custodia_domain::webhook::{
+    DeliveryQuery, DeliveryRecord, DueDelivery, Replay, Replayed, Settlement, WebhookEndpoint, WebhookId,
 };
 use custodia_domain::{
     ClosureReasonId, Customer, CustomerId, ExternalId, OfficeId, OfficeName, OrganizationId, Receipt, ReceiptKey,
@@ -479,6 +485,99 @@ impl ScoringEngine for PostgresStore {
             Box::pin(loans::scores(session, *organization, ids))
         })
         .await
+    }
+}
+
+/// Each of these may be done twice: a claim renews, a replay begins anew, and what was enqueued or settled is so.
+#[async_trait]
+impl WebhookStore for PostgresStore {
+    async fn endpoints(&self, organization: OrganizationId) -> Result<Vec<WebhookEndpoint>, StoreError> {
+        self.read(organization, |session, organization| Box::pin(webhooks::endpoints(session, *organization))).await
+    }
+
+    async fn endpoint(
+        &self,
+        organization: OrganizationId,
+        id: WebhookId,
+    ) -> Result<Option<WebhookEndpoint>, StoreError> {
+        self.read((organization, id), |session, (organization, id)| {
+            Box::pin(webhooks::find(session, *organization, *id))
+        })
+        .await
+    }
+
+    #[instrument(name = "store.claim", skip_all)]
+    async fn claim(
+        &self,
+        owner: u128,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u16,
+    ) -> Result<Vec<OrganizationId>, StoreError> {
+        let claim = deliveries::Claim { owner, now, until, limit };
+        self.read(claim, |session, claim| Box::pin(deliveries::claim(session, claim))).await
+    }
+
+    async fn release(&self, owner: u128, organization: OrganizationId) -> Result<(), StoreError> {
+        self.read((owner, organization), |session, (owner, organization)| {
+            Box::pin(deliveries::release(session, *owner, *organization))
+        })
+        .await
+    }
+
+    #[instrument(name = "store.enqueue", skip_all)]
+    async fn enqueue(
+        &self,
+        organization: OrganizationId,
+        owner: u128,
+        now: Timestamp,
+        limit: u16,
+    ) -> Result<bool, StoreError> {
+        let work = deliveries::Enqueueing { organization, owner, now, limit };
+        self.read(work, |session, work| Box::pin(deliveries::enqueue(session, work))).await
+    }
+
+    #[instrument(name = "store.due", skip_all)]
+    async fn due(
+        &self,
+        organization: OrganizationId,
+        now: Timestamp,
+        limit: u16,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        self.read((organization, now, limit), |session, (organization, now, limit)| {
+            Box::pin(deliveries::due(session, *organization, *now, *limit))
+        })
+        .await
+    }
+
+    #[instrument(name = "store.settle", skip_all, fields(settlements = settlements.len()))]
+    async fn settle(
+        &self,
+        organization: OrganizationId,
+        owner: u128,
+        settlements: &[Settlement],
+    ) -> Result<Vec<bool>, StoreError> {
+        let work = deliveries::Settling { organization, owner, settlements: settlements.to_vec() };
+        self.read(work, |session, work| Box::pin(deliveries::settle(session, work))).await
+    }
+
+    async fn next_due(&self, organization: OrganizationId) -> Result<Option<Timestamp>, StoreError> {
+        self.read(organization, |session, organization| Box::pin(deliveries::next_due(session, *organization))).await
+    }
+
+    async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.read(query.clone(), |session, query| Box::pin(deliveries::deliveries(session, query))).await
+    }
+
+    #[instrument(name = "store.replay", skip_all)]
+    async fn replay(&self, replay: &Replay) -> Result<Option<Replayed>, StoreError> {
+        self.read(*replay, |session, replay| Box::pin(deliveries::replay(session, replay))).await
+    }
+
+    #[instrument(name = "store.purge_deliveries", skip_all)]
+    async fn purge_deliveries(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.read((before, limit), |session, (before, limit)| Box::pin(deliveries::purge(session, *before, *limit)))
+            .await
     }
 }
 

@@ -1,9 +1,11 @@
 //! That statements find their rows by their keys: those that read even where their plans were made while the tables
 //! were empty. Needs the server that `scripts/with-postgres` starts.
 
+use std::fmt::Write as _;
+
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::{PostgresOptions, accounts, customers, events, loans, migrate, pool, records, statements};
+use super::{PostgresOptions, accounts, customers, deliveries, events, loans, migrate, pool, records, statements};
 
 /// A statement, and the keys by which it finds rows: index and columns.
 type Keyed = (&'static str, &'static [&'static str]);
@@ -21,9 +23,50 @@ const READS: &[Keyed] = &[
     (loans::LOANS, &["loans_pkey: organization_id, id", "loans_external_id_key: organization_id, external_id"]),
     (loans::TOTALS, &["loans_customer_idx: organization_id, customer_id"]),
     (loans::SCORES, &["credit_scores_pkey: organization_id, external_id"]),
+    (
+        deliveries::DUE,
+        &[
+            "webhook_endpoints_pkey: organization_id",
+            "webhook_deliveries_due_idx: organization_id, endpoint_id",
+            "customer_events_pkey: organization_id, stream, sequence",
+        ],
+    ),
+    (deliveries::NEXT_DUE, &["webhook_deliveries_due_idx: organization_id, endpoint_id"]),
+    (
+        deliveries::DELIVERIES,
+        &[
+            "webhook_deliveries_pkey: organization_id, endpoint_id",
+            "customer_events_pkey: organization_id, stream, sequence",
+        ],
+    ),
+    (deliveries::LOG, &["webhook_attempts_pkey: organization_id, endpoint_id, sequence"]),
+    (
+        deliveries::CLAIMABLE,
+        &["webhook_endpoints_pkey: organization_id", "webhook_deliveries_due_idx: organization_id, endpoint_id"],
+    ),
 ];
 
+/// Writes that look their rows up as reads do, and write over what is found.
+const OVERWRITES: &[Keyed] = &[
+    (
+        deliveries::ENQUEUE,
+        &["customer_events_pkey: organization_id, stream", "webhook_deliveries_lane_idx: organization_id, lane"],
+    ),
+    (
+        deliveries::SETTLE,
+        &[
+            "webhook_deliveries_pkey: organization_id, endpoint_id, sequence",
+            "webhook_endpoints_pkey: organization_id, id",
+            "webhook_attempts_pkey: organization_id, endpoint_id, sequence",
+        ],
+    ),
+    (deliveries::PROMOTE, &["webhook_deliveries_lane_idx: organization_id, lane"]),
+    (deliveries::DEMOTE, &["webhook_deliveries_lane_idx: organization_id, lane"]),
+];
+
+/// Those whose rows are found by their keys once the server knows that there are many; a page of one state among them.
 const WRITES: &[Keyed] = &[
+    (deliveries::DELIVERIES_OF_STATE, &["webhook_deliveries_state_idx: organization_id, endpoint_id, state"]),
     (statements::CHANGE, &["customers_pkey: organization_id, id"]),
     (
         statements::REMOVE,
@@ -34,6 +77,17 @@ const WRITES: &[Keyed] = &[
         &["accounts_pkey: organization_id, id", "account_holders_account_idx: organization_id, account_id"],
     ),
     (records::LEND, &["customers_pkey: organization_id, id", "loans_external_id_key: organization_id, external_id"]),
+    (records::HOOK, &["webhook_endpoints_pkey: organization_id, id"]),
+    (deliveries::CLAIM, &["webhook_leases_pkey: organization_id"]),
+    (deliveries::REPLAY, &["customer_events_pkey: organization_id, stream"]),
+    (
+        deliveries::PURGE,
+        &[
+            "webhook_deliveries_over_idx: organization_id",
+            "webhook_deliveries_pkey: organization_id, endpoint_id, sequence",
+            "webhook_attempts_pkey: organization_id, endpoint_id, sequence",
+        ],
+    ),
 ];
 
 /// As many rows as a store has written when it first has them counted, or fewer.
@@ -54,7 +108,17 @@ const SOME_ROWS: &str = "
         select 1, 'c' || g, g::text from generate_series(1, 150) g;
     insert into loans (organization_id, id, external_id, customer_id, version, status, principal, position, updated_at)
         select 1, g, g::text, g, 1, 'Active', 1, '{}', now() from generate_series(1, 150) g;
-    analyze customers, customer_events, accounts, account_holders, loans";
+    insert into webhook_endpoints (organization_id, id, version, url, kinds, payload, secret, position, created_at,
+        updated_at)
+        select 1, 'we_' || g, 1, '', '{}', 'thin', repeat('a', 32)::bytea, 1, now(), now() from generate_series(1, 5) g;
+    insert into webhook_leases (organization_id) values (1);
+    insert into webhook_deliveries (organization_id, endpoint_id, sequence, lane, state, at, attempts, is_head)
+        select 1, 'we_' || e, g, 'we_' || e || ' c' || g, case when g % 2 = 0 then 'pending' else 'delivered' end, now(), 0, g % 2 = 0
+        from generate_series(1, 5) e, generate_series(1, 150) g;
+    insert into webhook_attempts (organization_id, endpoint_id, sequence, number, at, duration_ms)
+        select 1, 'we_' || e, g, 1, now(), 1 from generate_series(1, 5) e, generate_series(1, 150) g;
+    analyze customers, customer_events, accounts, account_holders, loans, webhook_endpoints, webhook_leases,
+        webhook_deliveries, webhook_attempts";
 
 /// An empty schema, and a session as the store's are.
 async fn session(name: &str) -> PgConnection {
@@ -107,17 +171,21 @@ fn looks_up(plan: &str, key: &str) -> bool {
 }
 
 async fn check(session: &mut PgConnection, statements: &[Keyed]) {
+    let mut astray = String::new();
     for (sql, keys) in statements {
         let plan = plan(session, sql).await;
-        for key in *keys {
-            assert!(looks_up(&plan, key), "{key}\n{sql}\n{plan}");
+        for key in keys.iter().filter(|key| !looks_up(&plan, key)) {
+            let _ = writeln!(astray, "{key}\n{sql}\n{plan}\n");
         }
     }
+    assert!(astray.is_empty(), "{astray}");
 }
 
 #[tokio::test]
 async fn what_is_read_by_its_key_is_so_before_there_is_any_row() {
-    check(&mut session("empty").await, READS).await;
+    let mut session = session("empty").await;
+    check(&mut session, READS).await;
+    check(&mut session, OVERWRITES).await;
 }
 
 #[tokio::test]
@@ -126,4 +194,5 @@ async fn what_is_written_by_its_key_is_so_once_rows_are_counted() {
     sqlx::raw_sql(SOME_ROWS).execute(&mut session).await.unwrap();
     check(&mut session, WRITES).await;
     check(&mut session, READS).await;
+    check(&mut session, OVERWRITES).await;
 }

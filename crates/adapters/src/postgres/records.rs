@@ -1,4 +1,4 @@
-//! The statements that write companies, accounts, loans and scores, each with its events in one round trip. They run
+//! The statements that write companies, accounts, loans, scores and webhook endpoints, each with its events in one round trip. They run
 //! within a transaction that is rolled back where one of them leaves something out. Must not know how they are read.
 //!
 //! Like those of customers, each begins by moving the counters in the organization's row: see [`super::statements`].
@@ -8,13 +8,15 @@ use std::collections::HashMap;
 use custodia_domain::account::AccountChange;
 use custodia_domain::loan::{Amount, LoanChange, LoanCounts, ScoreChange};
 use custodia_domain::record::RecordEvent;
-use custodia_domain::unit::CompanyChange;
+use custodia_domain::unit::{CompanyChange, WebhookChange};
+use custodia_domain::webhook::ENDPOINTS_LIMIT;
 use custodia_domain::{Audit, CustomerId, ExternalId, Receipt, Sequence, Timestamp, Unit, Version};
 use sqlx::{PgConnection, Row as _};
 
 use super::columns::{SqlDate, SqlInstant};
 use super::fault::Failure;
-use super::statements::{Bound, EventRows, ReceiptRows, Written, kept, moved};
+use super::statements::{Bound, EventRows, LOCK, ReceiptRows, Written, kept, moved};
+use super::webhooks::EndpointRows;
 use crate::{cards, changes};
 
 /// The events, in order, each with its subject, and the receipts.
@@ -156,12 +158,56 @@ const RATE: &str = concat!(
     " select moved.base, true from moved"
 );
 
+/// Creates endpoints, as long as there are fewer than an organization may have; changes and deletes those that are at
+/// the version expected of them. The position of a new one is the sequence of its own event.
+pub(super) const HOOK: &str = concat!(
+    moved!("0"),
+    ", made as (
+        insert into webhook_endpoints (organization_id, id, version, url, kinds, payload, description, secret,
+            previous_secret, previous_until, disabled_at, disabled_because, position, created_at, updated_at)
+        select $1, t.id, t.version, t.url, string_to_array(t.kinds, ','), t.payload, t.description, t.secret,
+            t.previous_secret, t.previous_until, t.disabled_at, t.disabled_because, moved.base + t.place, t.changed_at,
+            t.changed_at
+        from moved cross join unnest($21::text[], $22::bigint[], $23::bigint[], $24::text[], $25::text[], $26::text[],
+            $27::text[], $28::bytea[], $29::bytea[], $30::timestamptz[], $31::timestamptz[], $32::text[],
+            $33::timestamptz[]) with ordinality
+            as t (id, version, expected, url, kinds, payload, description, secret, previous_secret, previous_until,
+                disabled_at, disabled_because, changed_at, place)
+        where t.expected = 0
+            and (select count(*) from webhook_endpoints w where w.organization_id = $1 and w.deleted_at is null)
+                + t.place <= $35
+        on conflict do nothing
+        returning id
+    ), leased as (
+        insert into webhook_leases (organization_id)
+        select $1 from moved
+        on conflict do nothing
+    ), changed as (
+        update webhook_endpoints w
+        set version = t.version, url = t.url, kinds = string_to_array(t.kinds, ','), payload = t.payload,
+            description = t.description, secret = t.secret, previous_secret = t.previous_secret,
+            previous_until = t.previous_until, disabled_at = t.disabled_at, disabled_because = t.disabled_because,
+            updated_at = t.changed_at, deleted_at = case when t.is_deleted then t.changed_at end
+        from moved cross join unnest($21::text[], $22::bigint[], $23::bigint[], $24::text[], $25::text[], $26::text[],
+            $27::text[], $28::bytea[], $29::bytea[], $30::timestamptz[], $31::timestamptz[], $32::text[],
+            $33::timestamptz[], $34::boolean[])
+            as t (id, version, expected, url, kinds, payload, description, secret, previous_secret, previous_until,
+                disabled_at, disabled_because, changed_at, is_deleted)
+        where w.organization_id = $1 and w.id = t.id and w.version = t.expected and w.deleted_at is null
+            and t.version > 0 and t.expected > 0
+        returning w.id
+    ), ",
+    told_and_kept!(),
+    " select moved.base, (select count(*) from made) + (select count(*) from changed) = $36 from moved"
+);
+
 /// Whether a unit changes anything beside customers.
 pub(super) fn has_records(unit: &Unit) -> bool {
-    !(unit.accounts.is_empty() && unit.companies.is_empty() && unit.loans.is_empty() && unit.scores.is_empty())
+    let is_untold = unit.accounts.is_empty() && unit.companies.is_empty() && unit.loans.is_empty();
+    !(is_untold && unit.scores.is_empty() && unit.webhooks.is_empty())
 }
 
-/// Writes a unit's records, each kind by one statement: companies, accounts, loans, scores. The receipt is kept with
+/// Writes a unit's records, each kind by one statement: companies, accounts, loans, scores, endpoints. The receipt is kept with
 /// the first of them. Answers the last event's sequence; `None` where a record is not as the unit expects it, and what
 /// was written has to be rolled back.
 pub(super) async fn write(
@@ -173,7 +219,8 @@ pub(super) async fn write(
     let all_there = told.found(session).await?
         && told.hold(session).await?
         && told.lend(session).await?
-        && told.rate(session).await?;
+        && told.rate(session).await?
+        && told.hook(session).await?;
     Ok(told.last.filter(|_| all_there))
 }
 
@@ -282,6 +329,24 @@ impl<'a> Told<'a> {
             .bind(scores.iter().map(|score| points(score.score)).collect::<Vec<_>>())
             .bind(scores.iter().map(|score| score.limit.millionths()).collect::<Vec<_>>())
             .bind(SqlInstant(self.unit.at));
+        self.run(statement, events.rows.count(), session).await
+    }
+
+    async fn hook(&mut self, session: &mut PgConnection) -> Result<bool, Failure> {
+        let changes = &self.unit.webhooks;
+        if changes.is_empty() {
+            return Ok(true);
+        }
+        if changes.iter().any(|change| change.expects().is_none()) {
+            // How many endpoints there are is counted by a statement that begins when nobody can add one any more.
+            sqlx::query(LOCK).bind(self.unit.organization.get()).execute(&mut *session).await?;
+        }
+        let events = self.events(changes.iter().map(WebhookChange::event));
+        let rows = EndpointRows::of(changes);
+        let statement = rows
+            .bind_to(events.bind_to(sqlx::query(HOOK), self.unit))
+            .bind(count(ENDPOINTS_LIMIT))
+            .bind(count(changes.len()));
         self.run(statement, events.rows.count(), session).await
     }
 }

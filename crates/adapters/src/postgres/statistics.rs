@@ -16,7 +16,8 @@ const IS_UNCOUNTED: &str = "
     from pg_class t
     where t.oid in (to_regclass('customers'), to_regclass('customer_events'))";
 
-const COUNT: &str = "analyze customers, customer_events, accounts, account_holders, loans, credit_scores, receipts";
+const COUNT: &str = "analyze customers, customer_events, accounts, account_holders, loans, credit_scores, receipts, \
+    webhook_endpoints, webhook_deliveries, webhook_attempts";
 
 /// How many units a store was given to commit.
 #[derive(Debug, Default)]

@@ -16,8 +16,10 @@ struct Step {
 }
 
 /// Every step, in order; the same names as those of PostgreSQL.
-const STEPS: &[Step] =
-    &[Step { version: 1, name: "registry", sql: include_str!("../../../../migrations/sqlite/0001_registry.sql") }];
+const STEPS: &[Step] = &[
+    Step { version: 1, name: "registry", sql: include_str!("../../../../migrations/sqlite/0001_registry.sql") },
+    Step { version: 2, name: "webhooks", sql: include_str!("../../../../migrations/sqlite/0002_webhooks.sql") },
+];
 
 const CREATE_RECORD: &str = "create table if not exists schema_migrations (
     version integer not null primary key,

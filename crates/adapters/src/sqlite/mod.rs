@@ -5,6 +5,7 @@ mod accounts;
 mod companies;
 mod credentials;
 mod customers;
+mod deliveries;
 mod directory;
 mod error;
 mod list;
@@ -14,6 +15,7 @@ mod migrate;
 mod plans;
 mod rows;
 mod unit;
+mod webhooks;
 mod writer;
 
 use std::convert::Infallible;
@@ -589,7 +591,7 @@ mod tests {
         sqlx::query(newer).execute(&mut other).await.unwrap();
         let error = refused(&fresh.path()).await;
         let OpenError::Migrate { source, .. } = error else { panic!("{error:?}") };
-        assert!(matches!(source, MigrateError::Newer { found: 99, known: 1 }), "{source:?}");
+        assert!(matches!(source, MigrateError::Newer { found: 99, known: 2 }), "{source:?}");
         sqlx::query("delete from schema_migrations where version = 99").execute(&mut other).await.unwrap();
         sqlx::query("update schema_migrations set checksum = x'00'").execute(&mut other).await.unwrap();
         let error = refused(&fresh.path()).await;

@@ -6,7 +6,7 @@ use custodia_domain::ports::{CustomerFilter, CustomerQuery, Direction, LoanQuery
 use custodia_domain::{CompanyNumber, CustomerId, facets::Source};
 use sqlx::{Execute as _, Row as _};
 
-use super::{SqliteOptions, SqliteStore, accounts, companies, customers, list, loans, unit};
+use super::{SqliteOptions, SqliteStore, accounts, companies, customers, deliveries, list, loans, unit, webhooks};
 
 async fn steps(store: &SqliteStore, statement: &str) -> Vec<String> {
     let sql = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
@@ -32,9 +32,54 @@ async fn whoever_asks_by_a_key_is_answered_from_its_index() {
         companies::SELECT,
         loans::SELECT,
         loans::SELECT_TOTALS,
+        webhooks::SELECT,
     ] {
         let steps = steps(&store, statement).await;
         assert!(!steps.iter().any(|step| step.ends_with("(organization_id=?)")), "{statement}: {steps:?}");
+    }
+}
+
+#[tokio::test]
+async fn deliveries_are_found_by_their_endpoint_and_what_is_asked_of_them() {
+    let (_folder, store) = open().await;
+    for (statement, keys) in [
+        (
+            deliveries::SELECT_CLAIMABLE,
+            &[
+                "PRIMARY KEY (organization_id=?)",
+                "webhook_deliveries_due (organization_id=? AND endpoint_id=? AND at<?)",
+            ][..],
+        ),
+        (
+            deliveries::ENQUEUE,
+            &[
+                "(organization_id=? AND stream=? AND sequence>? AND sequence<?)",
+                "webhook_deliveries_by_lane (organization_id=? AND endpoint_id=? AND lane=?)",
+            ],
+        ),
+        (deliveries::SELECT_REACHED, &["(organization_id=? AND stream=? AND sequence>?)"]),
+        (deliveries::SELECT_HEADS, &["webhook_deliveries_due (organization_id=? AND endpoint_id=? AND at<?)"]),
+        (deliveries::SETTLE, &["(organization_id=? AND endpoint_id=? AND sequence=?)"]),
+        (
+            deliveries::PROMOTE,
+            &[
+                "(organization_id=? AND endpoint_id=? AND sequence=?)",
+                "webhook_deliveries_by_lane (organization_id=? AND endpoint_id=? AND lane=?)",
+            ],
+        ),
+        (deliveries::DEMOTE, &["webhook_deliveries_by_lane (organization_id=? AND endpoint_id=? AND lane=?)"]),
+        (deliveries::SELECT_PAGE, &["PRIMARY KEY (organization_id=? AND endpoint_id=? AND sequence<?)"]),
+        (
+            deliveries::SELECT_PAGE_OF_STATE,
+            &["webhook_deliveries_by_state (organization_id=? AND endpoint_id=? AND state=? AND sequence<?)"],
+        ),
+        (deliveries::PURGE_OVER, &["webhook_deliveries_over (organization_id=? AND at<?)"]),
+        (deliveries::PURGE_DELETED, &["(organization_id=? AND endpoint_id=?)"]),
+    ] {
+        let steps = steps(&store, statement).await;
+        for key in keys {
+            assert!(steps.iter().any(|step| step.contains(key)), "{key}: {statement}: {steps:#?}");
+        }
     }
 }
 

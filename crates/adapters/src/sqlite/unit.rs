@@ -19,7 +19,7 @@ use sqlx::{Row as _, Sqlite, SqliteConnection};
 use super::error::{is_foreign_key_violation, is_unique_violation, store_error};
 use super::rows::{self, customer_columns};
 use super::writer::Verdict;
-use super::{accounts, companies, loans};
+use super::{accounts, companies, loans, webhooks};
 use crate::changes;
 
 /// The stream of the feed; others may follow where one organization outgrows one order of commits.
@@ -84,9 +84,6 @@ pub(super) async fn apply(connection: &mut SqliteConnection, unit: &Unit) -> Ver
 }
 
 async fn write(connection: &mut SqliteConnection, unit: &Unit) -> Result<Committed, Stop> {
-    if !unit.webhooks.is_empty() {
-        return Err(Stop::Failed(StoreError::Fault("this store keeps no webhook endpoints".into())));
-    }
     let next = move_counters(connection, unit).await?;
     let mut log = Log { unit, next, last: None };
     if let Some(receipt) = &unit.receipt {
@@ -116,6 +113,10 @@ async fn write(connection: &mut SqliteConnection, unit: &Unit) -> Result<Committ
         loans::keep_score(connection, unit, change).await?;
         log.write_record_event(connection, change.event()).await?;
     }
+    for change in &unit.webhooks {
+        webhooks::keep(connection, unit, change, log.next).await?;
+        log.write_record_event(connection, change.event()).await?;
+    }
     Ok(Committed { last_sequence: log.last })
 }
 
@@ -125,7 +126,8 @@ async fn move_counters(connection: &mut SqliteConnection, unit: &Unit) -> Result
         + unit.accounts.iter().map(|change| change.events().len()).sum::<usize>()
         + unit.companies.len()
         + unit.loans.len()
-        + unit.scores.len();
+        + unit.scores.len()
+        + unit.webhooks.len();
     let more: i64 = unit
         .customers
         .iter()

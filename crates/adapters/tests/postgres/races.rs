@@ -244,7 +244,7 @@ async fn numbers_are_given_once_whoever_asks() {
                 if index % 2 == 1 {
                     return vec![first, first + 1, first + 2];
                 }
-                program.store.release(organization, Counter::Customers, first + 1, first + 3).await.unwrap();
+                program.customers().release(organization, Counter::Customers, first + 1, first + 3).await.unwrap();
                 vec![first]
             })
         })

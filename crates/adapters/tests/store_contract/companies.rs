@@ -79,8 +79,8 @@ async fn each_counter_counts_by_itself(stage: Stage) {
     for counter in [Counter::Customers, Counter::Companies, Counter::Loans] {
         assert_eq!(stage.store.reserve(organization, counter, 5).await.unwrap(), Some(1), "{counter:?}");
         assert_eq!(stage.store.reserve(organization, counter, 1).await.unwrap(), Some(6), "{counter:?}");
-        stage.store.release(organization, counter, 6, 7).await.unwrap();
-        stage.store.release(organization, counter, 1, 7).await.unwrap();
+        stage.customers().release(organization, counter, 6, 7).await.unwrap();
+        stage.customers().release(organization, counter, 1, 7).await.unwrap();
         assert_eq!(stage.store.reserve(organization, counter, 1).await.unwrap(), Some(6), "{counter:?}");
     }
 }

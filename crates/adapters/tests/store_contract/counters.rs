@@ -15,7 +15,7 @@ async fn reserve(stage: &Stage, organization: OrganizationId, count: u32) -> i64
 }
 
 async fn release(stage: &Stage, organization: OrganizationId, first: i64, next: i64) {
-    stage.store.release(organization, Counter::Customers, first, next).await.unwrap();
+    stage.customers().release(organization, Counter::Customers, first, next).await.unwrap();
 }
 
 async fn ids(source: &BlockIds, organization: OrganizationId, count: usize) -> Vec<i64> {

@@ -45,3 +45,4 @@ mod log;
 mod receipts;
 #[path = "../support/mod.rs"]
 mod support;
+mod webhooks;

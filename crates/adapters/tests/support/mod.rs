@@ -18,7 +18,7 @@ use custodia_domain::facets::{
 use custodia_domain::ports::{
     AccountStore, CommitError, Committed, Counter, CredentialStore, CustomerFilter, CustomerKey, CustomerPage,
     CustomerQuery, CustomerStore, Direction, Directory, EventQuery, LoanBook, LogEntry, LoggedEvent, RecordedEvent,
-    ScoringEngine, Selector, SortKey, Window,
+    ScoringEngine, Selector, SortKey, WebhookStore, Window,
 };
 use custodia_domain::{
     Actor, Answer, Audit, ClosingTerms, ClosureReasonId, CompanyNumber, Customer, CustomerChange, CustomerEvent,
@@ -27,9 +27,15 @@ use custodia_domain::{
 };
 
 /// All that a store does.
-pub trait Store: CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine {}
+pub trait Store:
+    CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine + WebhookStore
+{
+}
 
-impl<T: CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine> Store for T {}
+impl<T: CustomerStore + Directory + CredentialStore + AccountStore + LoanBook + ScoringEngine + WebhookStore> Store
+    for T
+{
+}
 
 /// Where a store keeps its things, and what removes them afterwards.
 enum Home {
@@ -112,6 +118,10 @@ impl Stage {
 
     pub fn customers(&self) -> Arc<dyn CustomerStore> {
         Arc::clone(&self.store) as Arc<dyn CustomerStore>
+    }
+
+    pub fn webhooks(&self) -> Arc<dyn WebhookStore> {
+        Arc::clone(&self.store) as Arc<dyn WebhookStore>
     }
 
     /// A new organization with office 1.
