@@ -51,8 +51,8 @@ pub struct Sample {
     pub body: &'static str,
 }
 
-/// What a sample may name: customers, accounts, loans, companies and offices, by external id or by number.
-pub const PLACEHOLDERS: [&str; 8] = [
+/// What a sample may name: customers, accounts, loans, companies, offices and webhook endpoints, by external id or by number.
+pub const PLACEHOLDERS: [&str; 9] = [
     "<customer>",
     "<customer-number>",
     "<account>",
@@ -61,6 +61,7 @@ pub const PLACEHOLDERS: [&str; 8] = [
     "<company>",
     "<company-number>",
     "<office>",
+    "<webhook>",
 ];
 
 impl Sample {
@@ -298,6 +299,57 @@ const LMS: &[Row] = &[
         Bearer,
         Read,
         &[at("/v1/events?limit=10"), at("/v1/events?types=customer.created&customerId=<customer-number>")],
+    ),
+    (
+        "POST",
+        "/v1/webhook-endpoints",
+        Lms,
+        Bearer,
+        Write,
+        &[with("/v1/webhook-endpoints", r#"{"url":"https://hooks.invalid/","types":["customer.created"]}"#)],
+    ),
+    ("GET", "/v1/webhook-endpoints", Lms, Bearer, Read, &[at("/v1/webhook-endpoints")]),
+    ("GET", "/v1/webhook-endpoints/{endpoint_id}", Lms, Bearer, Read, &[at("/v1/webhook-endpoints/<webhook>")]),
+    (
+        "PATCH",
+        "/v1/webhook-endpoints/{endpoint_id}",
+        Lms,
+        Bearer,
+        Write,
+        &[with("/v1/webhook-endpoints/<webhook>", r#"{"payload":"full"}"#)],
+    ),
+    ("DELETE", "/v1/webhook-endpoints/{endpoint_id}", Lms, Bearer, Write, &[at("/v1/webhook-endpoints/<webhook>")]),
+    (
+        "POST",
+        "/v1/webhook-endpoints/{endpoint_id}/rotate",
+        Lms,
+        Bearer,
+        Write,
+        &[with("/v1/webhook-endpoints/<webhook>/rotate", r#"{"overlapSeconds":60}"#)],
+    ),
+    (
+        "POST",
+        "/v1/webhook-endpoints/{endpoint_id}/ping",
+        Lms,
+        Bearer,
+        Write,
+        &[with("/v1/webhook-endpoints/<webhook>/ping", "{}")],
+    ),
+    (
+        "POST",
+        "/v1/webhook-endpoints/{endpoint_id}/replay",
+        Lms,
+        Bearer,
+        Write,
+        &[with("/v1/webhook-endpoints/<webhook>/replay", r#"{"from":1}"#)],
+    ),
+    (
+        "GET",
+        "/v1/webhook-endpoints/{endpoint_id}/deliveries",
+        Lms,
+        Bearer,
+        Read,
+        &[at("/v1/webhook-endpoints/<webhook>/deliveries?state=pending&limit=5")],
     ),
     ("GET", "/v1/credit-scorecard/{externalId}", Lms, Bearer, Read, &[at("/v1/credit-scorecard/<customer>")]),
     (

@@ -128,7 +128,7 @@ where
     /// Puts a question into its line; answers whether a new lane is to take it.
     fn join(&self, key: K, question: Q, caller: oneshot::Sender<A>) -> bool {
         let mut lines = self.lines();
-        let line = lines.entry(key).or_insert_with(Line::default);
+        let line = lines.entry(key).or_default();
         line.waiting.push_back((question, caller));
         let come = line.waiting.len();
         if let Some((_, lane)) = line.gathering.take_if(|(wanted, _)| come >= *wanted) {

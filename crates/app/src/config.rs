@@ -97,6 +97,20 @@ const SETTINGS: &[Setting] = &[
         "30d",
         "How long answers are kept for the Idempotency-Key they were given under",
     ),
+    with(
+        "webhook_dispatch",
+        "BOOL",
+        "true",
+        "Whether this instance sends webhooks; any number of instances share the work",
+    ),
+    with("webhook_concurrency", "N", "64", "Webhooks sent at once by this instance"),
+    with("webhook_retention", "DURATION", "30d", "How long webhook deliveries are kept once delivered or given up"),
+    with(
+        "webhook_insecure",
+        "BOOL",
+        "false",
+        "Whether webhooks may go to http:// and to private addresses: for development and tests alone",
+    ),
     with("body_limit", "BYTES", "1048576", "The largest request body; batches may have four times as much"),
     with("request_deadline", "DURATION", "30s", "How long a request may take"),
     with("body_deadline", "DURATION", "10s", "How long a request body may take to arrive"),
@@ -139,6 +153,10 @@ pub struct Config {
     pub outside: Option<OutsideIssuer>,
     pub id_block: u32,
     pub receipt_retention: Duration,
+    pub webhook_dispatch: bool,
+    pub webhook_concurrency: usize,
+    pub webhook_retention: Duration,
+    pub webhook_insecure: bool,
     pub http: HttpLimits,
     pub server: ServerLimits,
     pub log_format: LogFormat,
@@ -162,6 +180,10 @@ impl fmt::Debug for Config {
             .field("outside", &self.outside)
             .field("id_block", &self.id_block)
             .field("receipt_retention", &self.receipt_retention)
+            .field("webhook_dispatch", &self.webhook_dispatch)
+            .field("webhook_concurrency", &self.webhook_concurrency)
+            .field("webhook_retention", &self.webhook_retention)
+            .field("webhook_insecure", &self.webhook_insecure)
             .field("http", &self.http)
             .field("server", &self.server)
             .field("log_format", &self.log_format)
@@ -283,6 +305,10 @@ impl Config {
                 Ok(block)
             })?,
             receipt_retention: given.duration("receipt_retention")?,
+            webhook_dispatch: given.parsed("webhook_dispatch")?,
+            webhook_concurrency: given.at_least("webhook_concurrency", 1)?,
+            webhook_retention: given.duration("webhook_retention")?,
+            webhook_insecure: given.parsed("webhook_insecure")?,
             http,
             server: ServerLimits {
                 max_connections: given.at_least("max_connections", 1)?,
@@ -407,6 +433,7 @@ mod tests {
         assert_eq!(config.token_life, Duration::from_hours(365 * 24));
         assert_eq!((config.rate_limit, config.login_failures), (None, 30));
         assert!(config.outside.is_none() && config.migrate_on_start);
+        assert!(config.webhook_dispatch && !config.webhook_insecure);
     }
 
     #[test]
@@ -447,6 +474,8 @@ mod tests {
             ("--id-block", "10001"),
             ("--zone", "Mars/Olympus"),
             ("--migrate-on-start", "perhaps"),
+            ("--webhook-insecure", "perhaps"),
+            ("--webhook-concurrency", "0"),
             ("--log-format", "xml"),
             ("--listen", ""),
             ("--issuer", "alone"),

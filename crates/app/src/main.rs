@@ -1,6 +1,7 @@
 //! The `custodia` binary: settings, wiring and the command line.
 
 mod bootstrap;
+mod chores;
 mod cli;
 mod config;
 mod logging;

@@ -16,6 +16,7 @@ use custodia_adapters::http::rate;
 use custodia_adapters::identity::{Identity, IdentityParts};
 use custodia_adapters::ids::BlockIds;
 use custodia_adapters::tokens::{OutsideKeys, Passwords, SigningKeys, generate_key};
+use custodia_adapters::webhooks::{HttpSender, Outbound};
 use custodia_domain::ports::{Clock, IdSource};
 use custodia_domain::registry::{Ports, Registry};
 
@@ -26,8 +27,32 @@ use crate::stores::Stores;
 pub struct Parts<'s> {
     pub stores: &'s Stores,
     pub signing: Arc<SigningKeys>,
-    pub ids: Arc<dyn IdSource>,
+    pub registry: Registry,
     pub arrivals: Arc<Arrivals>,
+    pub outbound: Outbound,
+}
+
+/// The use cases over those stores; their commits are told to `arrivals`.
+pub fn registry(config: &Config, stores: &Stores, ids: Arc<dyn IdSource>, arrivals: &Arc<Arrivals>) -> Registry {
+    Registry::new(Ports {
+        customers: Arc::new(AnnouncedStore::new(Arc::clone(&stores.customers), Arc::clone(arrivals))),
+        directory: Arc::new(CachedDirectory::new(Arc::clone(&stores.directory))),
+        accounts: Arc::clone(&stores.accounts),
+        loans: Arc::clone(&stores.loans),
+        scores: Arc::clone(&stores.scores),
+        webhooks: Arc::clone(&stores.webhooks),
+        clock: Arc::new(config.clock.clone()),
+        ids,
+    })
+}
+
+/// How this deployment calls endpoints of webhooks.
+///
+/// # Errors
+/// TLS cannot be set up.
+pub fn outbound(config: &Config) -> anyhow::Result<Outbound> {
+    let insecure = config.webhook_insecure;
+    Ok(Outbound { courier: Arc::new(HttpSender::new(insecure)?), insecure })
 }
 
 /// The routes of every dialect with their document. They are not wrapped yet.
@@ -49,21 +74,12 @@ pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
         passwords: Passwords::new(at_once),
         login_failures: config.login_failures,
     });
-    let stores = parts.stores;
-    let registry = Registry::new(Ports {
-        customers: Arc::new(AnnouncedStore::new(Arc::clone(&stores.customers), Arc::clone(&parts.arrivals))),
-        directory: Arc::new(CachedDirectory::new(Arc::clone(&stores.directory))),
-        accounts: Arc::clone(&stores.accounts),
-        loans: Arc::clone(&stores.loans),
-        scores: Arc::clone(&stores.scores),
-        webhooks: Arc::clone(&stores.webhooks),
-        clock,
-        ids: parts.ids,
-    });
     let identity = Arc::new(identity);
     let authenticator: Arc<dyn Authenticator> = Arc::clone(&identity) as _;
+    let Parts { registry, arrivals, outbound, .. } = parts;
+    let lms = Lms::new(registry.clone(), Arc::clone(&authenticator), cursors, arrivals, outbound);
     let mut documented = assemble([
-        lms::router(Lms::new(registry.clone(), Arc::clone(&authenticator), cursors, parts.arrivals)),
+        lms::router(lms),
         crm::router(Crm::new(registry.clone(), Arc::clone(&authenticator))),
         publisher::router(Publisher::new(registry, authenticator, identity)),
     ]);
@@ -79,13 +95,14 @@ pub fn api(config: &Config, parts: Parts<'_>) -> anyhow::Result<Documented> {
 /// Never: the default settings hold.
 pub fn document() -> anyhow::Result<String> {
     let config = Config::default()?;
-    Ok(api(&config, in_memory(&Stores::memory())?)?.document)
+    Ok(api(&config, in_memory(&config, &Stores::memory())?)?.document)
 }
 
-fn in_memory(stores: &Stores) -> anyhow::Result<Parts<'_>> {
+fn in_memory<'s>(config: &Config, stores: &'s Stores) -> anyhow::Result<Parts<'s>> {
     let signing = Arc::new(SigningKeys::from_pem(&generate_key(), "custodia", Duration::from_hours(1))?);
-    let ids = Arc::new(BlockIds::new(Arc::clone(&stores.customers)));
-    Ok(Parts { stores, signing, ids, arrivals: Arc::default() })
+    let (ids, arrivals) = (Arc::new(BlockIds::new(Arc::clone(&stores.customers))), Arc::default());
+    let registry = registry(config, stores, ids, &arrivals);
+    Ok(Parts { stores, signing, registry, arrivals, outbound: outbound(config)? })
 }
 
 #[cfg(test)]
@@ -100,7 +117,8 @@ mod tests {
 
     fn whole() -> (custodia_adapters::http::Router, Value) {
         let stores = Stores::memory();
-        let documented = api(&Config::default().unwrap(), in_memory(&stores).unwrap()).unwrap();
+        let config = Config::default().unwrap();
+        let documented = api(&config, in_memory(&config, &stores).unwrap()).unwrap();
         (documented.router, serde_json::from_str(&documented.document).unwrap())
     }
 

@@ -3,29 +3,22 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use custodia_adapters::arrivals::{Arrivals, LOOK_EVERY};
+use custodia_adapters::arrivals::Arrivals;
 use custodia_adapters::http;
 use custodia_adapters::http::ops::{self, Draining, Ops};
 use custodia_adapters::ids::BlockIds;
-use custodia_domain::Timestamp;
-use custodia_domain::ports::{Clock, CustomerStore, IdSource, StoreError, WebhookStore};
+use custodia_domain::ports::IdSource;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use crate::bootstrap;
+use crate::chores::Chores;
 use crate::config::Config;
 use crate::routes::{self, Parts};
 use crate::stores::Stores;
-
-/// How often old receipts are removed.
-const PURGE_EVERY: Duration = Duration::from_mins(10);
-/// How many receipts are removed at once.
-const PURGE_BATCH: u32 = 1_000;
 
 /// Serves until the process is told to stop.
 ///
@@ -46,14 +39,13 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let ids = Arc::new(BlockIds::with_block(Arc::clone(&stores.customers), config.id_block));
     let ops = operations(&stores)?;
     let draining = ops.draining.clone();
-    let mut chores = JoinSet::new();
-    chores.spawn(ops::upkeep(ops.metrics.clone()));
-    let (customers, webhooks) = (Arc::clone(&stores.customers), Arc::clone(&stores.webhooks));
-    chores.spawn(purge(customers, webhooks, config.clock.clone(), config.receipt_retention));
     let arrivals = Arc::new(Arrivals::default());
-    chores.spawn(look(Arc::clone(&arrivals), Arc::clone(&stores.customers)));
-    let ids_of_routes = Arc::clone(&ids) as Arc<dyn IdSource>;
-    let parts = Parts { stores: &stores, signing, ids: ids_of_routes, arrivals: Arc::clone(&arrivals) };
+    let registry = routes::registry(config, &stores, Arc::clone(&ids) as Arc<dyn IdSource>, &arrivals);
+    let outbound = routes::outbound(config)?;
+    let upkeep = ops::upkeep(ops.metrics.clone());
+    let chores = Chores { config, stores: &stores, registry: &registry, arrivals: &arrivals, outbound: &outbound };
+    let chores = chores.begin(Arc::clone(&ids) as Arc<dyn IdSource>, upkeep);
+    let parts = Parts { stores: &stores, signing, registry, arrivals: Arc::clone(&arrivals), outbound };
     let api = routes::api(config, parts)?.router;
     let (router, ops_router) = match ops_listener {
         Some(_) => (api, Some(http::wrap(ops::router(ops), &config.http))),
@@ -72,10 +64,11 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
         signals.either().await;
         draining.begin();
         arrivals.close();
+        chores.stop.cancel();
         tracing::info!("told to stop: finishing what is in flight");
     };
     let drained = http::serve(listener, http::wrap(router, &config.http), &config.server, stop).await;
-    chores.shutdown().await;
+    chores.end().await;
     if let Err(error) = ids.close().await {
         tracing::warn!(%error, "unused customer numbers could not be given back");
     }
@@ -135,45 +128,6 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// Finds what other processes commit, for those who wait for it.
-async fn look(arrivals: Arc<Arrivals>, customers: Arc<dyn CustomerStore>) {
-    arrivals.look(&*customers, LOOK_EVERY).await;
-}
-
-/// Removes receipts that nobody may ask for any more, and deliveries of webhooks that ended as long ago, in small
-/// batches. Never returns.
-async fn purge(
-    customers: Arc<dyn CustomerStore>,
-    webhooks: Arc<dyn WebhookStore>,
-    clock: impl Clock,
-    retention: Duration,
-) {
-    let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-    let mut beat = tokio::time::interval(PURGE_EVERY);
-    loop {
-        beat.tick().await;
-        let Ok(before) = Timestamp::from_microseconds(clock.now().at.microseconds().saturating_sub(retention)) else {
-            continue;
-        };
-        in_batches("receipts", || customers.purge_receipts(before, PURGE_BATCH)).await;
-        in_batches("deliveries", || webhooks.purge_deliveries(before, PURGE_BATCH)).await;
-    }
-}
-
-/// Removes batch after batch while they are full.
-async fn in_batches<F: Future<Output = Result<u64, StoreError>>>(what: &'static str, purge: impl Fn() -> F) {
-    loop {
-        match purge().await {
-            Ok(gone) if gone >= u64::from(PURGE_BATCH) => {}
-            Ok(_) => break,
-            Err(error) => {
-                tracing::warn!(%error, what, "what is old could not be removed");
-                break;
-            }
         }
     }
 }

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn later_is_never_past_the_end_of_the_calendar() {
         let instant = Timestamp::parse("2026-05-22T09:30:00Z").unwrap();
-        let later = instant.later_by(std::time::Duration::from_micros(1_500_000));
+        let later = instant.later_by(std::time::Duration::from_millis(1_500));
         assert_eq!(later.to_string(), "2026-05-22T09:30:01.5Z");
         let last = instant.later_by(std::time::Duration::MAX);
         assert_eq!(last.later_by(std::time::Duration::from_secs(1)), last);

@@ -99,6 +99,7 @@ impl Default for HttpLimits {
                 uncounted("/livez"),
                 uncounted("/readyz"),
                 uncounted("/metrics"),
+                RouteRule { suffix: "/ping".to_owned(), ..uncounted("/v1/webhook-endpoints") },
                 RouteRule { deadline: Some(Duration::from_secs(45)), ..uncounted("/v1/events") },
             ],
         }

@@ -103,7 +103,7 @@ pub fn is_public(address: IpAddr) -> bool {
 /// The blocks of the IANA special-purpose registry (RFC 6890) that are not globally reachable, and those beside it that
 /// are no ordinary hosts: network and length of the prefix.
 const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 17] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),       // this network
+    (Ipv4Addr::UNSPECIFIED, 8),           // this network
     (Ipv4Addr::new(10, 0, 0, 0), 8),      // private
     (Ipv4Addr::new(100, 64, 0, 0), 10),   // carrier-grade NAT
     (Ipv4Addr::new(127, 0, 0, 0), 8),     // loopback
@@ -127,7 +127,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !NOT_PUBLIC_V4.iter().any(inside)
 }
 
-/// What is not public of the one block that is handed out, 2000::/3. Everything outside of it is loopback, unspecified,
+/// What is not public of the one block that is handed out, `2000::/3`. Everything outside of it is loopback, unspecified,
 /// mapped, compatible, NAT64, discard, unique local, site-local, link-local, multicast or reserved.
 const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 5] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments: Teredo, benchmarks, ORCHID

@@ -52,7 +52,7 @@ pub struct Pace {
     pub look_every: Duration,
     /// How long commits are gathered before the store is asked for the work that they made. Default 50 ms.
     pub gather: Duration,
-    /// How long a lease lasts that is not renewed. Default 60 s.
+    /// How long a lease lasts that is not renewed: what a killed instance held is taken over after it. Default 30 s.
     pub lease: Duration,
 }
 
@@ -64,7 +64,7 @@ impl Default for Pace {
             organizations: 32,
             look_every: Duration::from_secs(1),
             gather: Duration::from_millis(50),
-            lease: Duration::from_mins(1),
+            lease: Duration::from_secs(30),
         }
     }
 }

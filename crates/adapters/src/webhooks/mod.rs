@@ -17,3 +17,12 @@ pub use dispatcher::{Dispatcher, DispatcherParts, Pace};
 pub use message::Message;
 pub use sender::{Courier, HttpSender, Reply, SenderError};
 pub use signature::secret_text;
+
+/// How endpoints are called by whoever calls them.
+#[derive(Clone)]
+pub struct Outbound {
+    /// By whom messages travel.
+    pub courier: std::sync::Arc<dyn Courier>,
+    /// Whether http and every address are allowed: for development and tests alone.
+    pub insecure: bool,
+}

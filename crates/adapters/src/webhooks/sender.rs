@@ -265,7 +265,7 @@ mod tests {
         let asked = |value: &'static str| async move {
             told(ResponseTemplate::new(503).insert_header("retry-after", value)).await.1.retry_after
         };
-        assert_eq!(asked("120").await, Some(Duration::from_secs(120)));
+        assert_eq!(asked("120").await, Some(Duration::from_mins(2)));
         assert_eq!(asked("99999999999999999999").await, Some(Duration::from_secs(u64::MAX)));
         // The message's own time is 2026-05-22T09:00:00Z.
         assert_eq!(asked("Fri, 22 May 2026 09:01:00 GMT").await, Some(Duration::from_mins(1)));

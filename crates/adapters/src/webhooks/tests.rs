@@ -232,6 +232,47 @@ async fn a_later_event_of_a_customer_waits_for_the_earlier_one_and_others_do_not
 }
 
 #[tokio::test]
+async fn however_often_it_fails_each_customers_events_are_taken_in_order_and_none_is_lost() {
+    const CUSTOMERS: usize = 12;
+    let kit = Kit::new().await;
+    let types = ["customer.created", "customer.updated"];
+    let endpoint = kit.endpoint(&types, PayloadForm::Full).await;
+    let dispatcher = kit.dispatcher();
+    // A generator of its own: the same failures every time.
+    let mut state = 0x2545_f491_u32;
+    let mut chance = move || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state % 10
+    };
+    for round in 0..8 {
+        for number in 0..CUSTOMERS {
+            let name = format!("c{number}");
+            if round == 0 { kit.customer(&name).await } else { kit.call(&name, &format!("+2557000{round:05}")).await }
+        }
+        let luck: Vec<_> =
+            (0..CUSTOMERS).map(|_| if chance() < 4 { failed(FailureKind::Protocol) } else { TAKEN }).collect();
+        kit.letters.answer(&luck);
+        dispatcher.pass().await.unwrap();
+        kit.clock.advance(Duration::from_secs(6));
+    }
+    while let Some(next) = kit.store.next_due(OrganizationId::FIRST).await.unwrap() {
+        kit.clock.set(next.max(kit.clock.now().at));
+        dispatcher.pass().await.unwrap();
+    }
+    let log = kit.log(endpoint).await;
+    assert_eq!(log.len(), 8 * CUSTOMERS);
+    let mut ended: std::collections::BTreeMap<_, Vec<_>> = std::collections::BTreeMap::new();
+    for record in log.iter().rev() {
+        assert_eq!(record.state.status(), DeliveryStatus::Delivered);
+        ended.entry(record.customer).or_default().push(record.state.at());
+    }
+    assert!(log.iter().any(|record| record.log.len() > 1), "nothing ever failed");
+    assert!(ended.values().all(|instants| instants.is_sorted()));
+}
+
+#[tokio::test]
 async fn the_wish_to_be_left_alone_is_granted() {
     let kit = Kit::new().await;
     kit.endpoint(&[], PayloadForm::Thin).await;

@@ -55,9 +55,7 @@ impl Operation for OnEndpoint<'_> {
         caller: &Caller,
         moment: Moment,
     ) -> Result<Plan<WebhookEndpoint>, OperationError> {
-        let found = registry.ports.webhooks.endpoint(caller.organization, self.id).await?;
-        let mut endpoint = found.ok_or(OperationError::NotFound)?;
-        caller.precondition.check(Some(endpoint.version()))?;
+        let mut endpoint = registry.wanted_webhook(caller, self.id).await?;
         let outcome = match &self.step {
             Step::Update(patch) => endpoint.update(patch, moment),
             Step::Rotate(overlap) => endpoint.rotate(registry.new_secret(), *overlap, moment),
@@ -92,6 +90,7 @@ impl Operation for Again {
         caller: &Caller,
         moment: Moment,
     ) -> Result<Plan<Replayed>, OperationError> {
+        registry.wanted_webhook(caller, self.endpoint).await?;
         let (organization, endpoint) = (caller.organization, self.endpoint);
         let replay = Replay { organization, endpoint, from: self.from, to: self.to, now: moment.at };
         let shown = registry.ports.webhooks.replay(&replay).await?.ok_or(OperationError::NotFound)?;
@@ -99,7 +98,48 @@ impl Operation for Again {
     }
 }
 
+struct Trial<F> {
+    endpoint: WebhookId,
+    send: F,
+}
+
+impl<F, T, S> Operation for Trial<F>
+where
+    F: Fn(WebhookEndpoint, u128, Moment) -> S + Sync,
+    S: Future<Output = T> + Send,
+    T: Send,
+{
+    type Shown = T;
+
+    /// Sends at once and leaves the receipt alone to be committed, as [`Again`] does.
+    async fn plan(&self, registry: &Registry, caller: &Caller, moment: Moment) -> Result<Plan<T>, OperationError> {
+        let endpoint = registry.wanted_webhook(caller, self.endpoint).await?;
+        let shown = (self.send)(endpoint, registry.ports.ids.random(), moment).await;
+        Ok(Plan { changes: Changes::default(), shown })
+    }
+}
+
 impl Registry {
+    /// The endpoint that a caller wants something done to, if it is at the version that the caller wants.
+    async fn wanted_webhook(&self, caller: &Caller, id: WebhookId) -> Result<WebhookEndpoint, OperationError> {
+        let found = self.ports.webhooks.endpoint(caller.organization, id).await?;
+        let endpoint = found.ok_or(OperationError::NotFound)?;
+        caller.precondition.check(Some(endpoint.version()))?;
+        Ok(endpoint)
+    }
+
+    /// Tries an endpoint, enabled or not: `send` is given the endpoint and random bits for an id, and its outcome is
+    /// what the answer shows. Nothing is changed; a retry under the same key is answered as before and sends nothing.
+    pub async fn ping_webhook<F, S, T, R>(&self, caller: &Caller, id: WebhookId, send: F, render: R) -> Answer
+    where
+        F: Fn(WebhookEndpoint, u128, Moment) -> S + Send + Sync,
+        S: Future<Output = T> + Send,
+        T: Send,
+        R: Fn(Result<&T, &OperationError>) -> Answer + Send + Sync,
+    {
+        self.execute(caller, &Trial { endpoint: id, send }, render).await
+    }
+
     /// Creates an endpoint with a new secret; it is sent the events that follow its creation.
     pub async fn create_webhook<R>(&self, caller: &Caller, new: &NewWebhook, render: R) -> Answer
     where

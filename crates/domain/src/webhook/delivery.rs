@@ -328,7 +328,7 @@ mod tests {
                     waits.push((next_at.microseconds() - now.microseconds()) / 1_000_000);
                     now = next_at;
                 }
-                state => {
+                state @ (DeliveryState::Delivered { .. } | DeliveryState::Parked { .. }) => {
                     assert_eq!(state, DeliveryState::Parked { at: now });
                     assert_eq!(attempts + 1, 10, "ten attempts in all");
                     break;

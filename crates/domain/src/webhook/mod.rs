@@ -392,7 +392,7 @@ impl WebhookEndpoint {
         let kinds = state.kinds.iter().map(|kind| kind.as_str().into()).collect();
         let mut values = vec![
             ("url", text(state.url.as_str())),
-            ("eventTypes", Value::List(kinds)),
+            ("types", Value::List(kinds)),
             ("payload", text(state.form.label())),
             ("status", text(state.status.label())),
         ];
@@ -569,7 +569,7 @@ mod tests {
     fn a_creation_tells_all_but_the_secret() {
         let (endpoint, event) = endpoint();
         assert_eq!((event.kind.name(), &*event.subject), ("webhook_endpoint.created", &*endpoint.id().to_string()));
-        assert_eq!(names(&event), ["url", "eventTypes", "payload", "status"]);
+        assert_eq!(names(&event), ["url", "types", "payload", "status"]);
         assert!(endpoint.wants("customer.created") && !endpoint.wants("customer.closed") && endpoint.is_enabled());
     }
 
@@ -587,7 +587,7 @@ mod tests {
             ..WebhookPatch::default()
         };
         let event = endpoint.update(&patch, moment(2)).applied().unwrap();
-        assert_eq!(names(&event), ["eventTypes", "status", "disabledReason", "description"]);
+        assert_eq!(names(&event), ["types", "status", "disabledReason", "description"]);
         assert_eq!((event.version.get(), endpoint.version().get(), event.at), (2, 2, moment(2).at));
         assert!(endpoint.wants("customer.closed"), "no kinds are all kinds");
         let status = EndpointStatus::Disabled { since: moment(2).at, cause: DisableCause::Requested };
@@ -600,7 +600,7 @@ mod tests {
     #[test]
     fn both_secrets_sign_while_a_rotation_lasts() {
         let (mut endpoint, _) = endpoint();
-        let event = endpoint.rotate(secret(2), Duration::from_secs(60), moment(10)).applied().unwrap();
+        let event = endpoint.rotate(secret(2), Duration::from_mins(1), moment(10)).applied().unwrap();
         assert_eq!(names(&event), ["previousSecretExpiresAt"]);
         let signing = |second| endpoint.secrets(moment(second).at).map(|secret| secret.bytes()[0]).collect::<Vec<_>>();
         assert_eq!((signing(69), signing(70)), (vec![2, 1], vec![2]));

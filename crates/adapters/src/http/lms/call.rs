@@ -48,6 +48,9 @@ pub(super) struct Read(pub(super) Call);
 /// A request that changes something; its credential may.
 pub(super) struct Write(pub(super) Call);
 
+/// The same with a body that may be missing, as that of a deletion may.
+pub(super) struct BareWrite(pub(super) Call);
+
 impl FromRequest<Lms> for Read {
     type Rejection = Refused;
 
@@ -61,11 +64,16 @@ impl FromRequest<Lms> for Write {
     type Rejection = Refused;
 
     async fn from_request(request: Request, lms: &Lms) -> Result<Self, Refused> {
-        let (parts, body) = request.into_parts();
-        let mut call = Call::admitted(lms, parts, Scope::Write).await?;
-        let bytes = collect(body, policy(&call.parts)).await;
-        call.read_body(bytes)?;
-        Ok(Self(call))
+        let is_bare = request.method() == Method::DELETE;
+        Ok(Self(Call::that_writes(request, lms, is_bare).await?))
+    }
+}
+
+impl FromRequest<Lms> for BareWrite {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, lms: &Lms) -> Result<Self, Refused> {
+        Ok(Self(Call::that_writes(request, lms, true).await?))
     }
 }
 
@@ -88,10 +96,18 @@ impl Call {
         Self { principal, request_id, parts, query, body: None, problems: Problems::default(), examined: None }
     }
 
-    fn read_body(&mut self, bytes: Result<bytes::Bytes, Fault>) -> Result<(), Refused> {
+    async fn that_writes(request: Request, lms: &Lms, is_bare: bool) -> Result<Self, Refused> {
+        let (parts, body) = request.into_parts();
+        let mut call = Self::admitted(lms, parts, Scope::Write).await?;
+        let bytes = collect(body, policy(&call.parts)).await;
+        call.read_body(bytes, is_bare)?;
+        Ok(call)
+    }
+
+    fn read_body(&mut self, bytes: Result<bytes::Bytes, Fault>, is_bare: bool) -> Result<(), Refused> {
         let refused = |fault| Refused::Fault(fault, self.request_id.clone());
         let bytes = bytes.map_err(refused)?;
-        if bytes.is_empty() && self.parts.method == Method::DELETE {
+        if bytes.is_empty() && is_bare {
             return Ok(());
         }
         require_json(&self.parts.headers).map_err(refused)?;

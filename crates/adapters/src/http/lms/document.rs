@@ -20,6 +20,9 @@ const BY_EXTERNAL_ID: &str = "/v1/customers/external/{customer_external_id}";
 const LOAN_BY_ID: &str = "/v1/loans/{loan_id}";
 const LOAN_BY_EXTERNAL_ID: &str = "/v1/loans/external/{loan_external_id}";
 
+const WEBHOOKS: &str = "/v1/webhook-endpoints";
+const WEBHOOK: &str = "/v1/webhook-endpoints/{endpoint_id}";
+
 /// Path parameters that bear an external id, with what they name.
 const EXTERNAL_IDS: [(&str, &str); 3] = [
     ("customer_external_id", "The customer's externalId, percent-encoded"),
@@ -33,7 +36,7 @@ const IDS: [(&str, &str); 2] =
 
 /// Whether a path names one record that has versions.
 fn names_one(path: &str) -> bool {
-    [BY_ID, LOAN_BY_ID, LOAN_BY_EXTERNAL_ID].iter().any(|prefix| path.starts_with(prefix))
+    [BY_ID, LOAN_BY_ID, LOAN_BY_EXTERNAL_ID, WEBHOOK].iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// What the routes are added to.
@@ -55,6 +58,7 @@ fn names_one(path: &str) -> bool {
         (name = "Loans", description = "Positions as the lender's engine reports them. An open one keeps its customer from being closed."),
         (name = "Credit", description = "Scores as an engine reports them, beside what a customer owes."),
         (name = "Events", description = "What was committed, in order: nothing is ever skipped."),
+        (name = "Webhooks", description = "Events as they come, sent to endpoints of yours by Standard Webhooks 1.0: signed, at least once, and a customer's in order."),
         (name = "Authorization", description = "Tokens and their keys.")
     )
 )]
@@ -106,7 +110,7 @@ const ERRORS: [SharedError; 14] = [
     SharedError::new(
         "409",
         "lms.Aborted",
-        "The customer's state does not allow it, the externalId is taken, or a concurrent change won",
+        "The record's state does not allow it, the externalId is taken, or a concurrent change won",
     )
     .with(&[RETRY_AFTER]),
     SharedError::new(
@@ -156,7 +160,7 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
             }
         }
     }
-    if [BY_ID, LOAN_BY_ID].contains(&path) && method == "GET" {
+    if [BY_ID, LOAN_BY_ID, WEBHOOK].contains(&path) && method == "GET" {
         let response = ResponseBuilder::new().description("`If-None-Match` names the present version").build();
         operation.responses.responses.insert("304".to_owned(), RefOr::T(response));
     }
@@ -169,7 +173,9 @@ fn finish(path: &str, method: &str, operation: &mut Operation) {
 }
 
 fn shows_version(path: &str, method: &str) -> bool {
-    names_one(path) && !path.ends_with("/history") && method != "DELETE" || path == "/v1/customers" && method == "POST"
+    let shows_other = ["/history", "/ping", "/replay", "/deliveries"].iter().any(|end| path.ends_with(end));
+    names_one(path) && method != "DELETE" && !shows_other
+        || ["/v1/customers", WEBHOOKS].contains(&path) && method == "POST"
 }
 
 fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
@@ -180,6 +186,10 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
     }
     for (name, description) in EXTERNAL_IDS.iter().filter(|(name, _)| path.contains(&format!("{{{name}}}"))) {
         parameters.push(parameter(name, ParameterIn::Path, description, external_id()));
+    }
+    if path.starts_with(WEBHOOK) {
+        let id = text().pattern(Some("^we_[0-9a-f]{32}$"));
+        parameters.push(parameter("endpoint_id", ParameterIn::Path, "The endpoint's id", id));
     }
     if method != "GET" {
         parameters.push(idempotency_key());
@@ -192,7 +202,7 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
             parameters.push(parameter("If-None-Match", ParameterIn::Header, description, none));
         }
         parameters.push(reason());
-    } else if [BY_ID, LOAN_BY_ID].contains(&path) {
+    } else if [BY_ID, LOAN_BY_ID, WEBHOOK].contains(&path) {
         parameters.push(if_none_match());
     }
     parameters.push(request_id("The caller's id of the request"));

@@ -95,7 +95,12 @@ impl Refused {
 
     /// 404 in these words.
     pub(super) fn absent(message: &str) -> Self {
-        Self::Answer(plain(StatusCode::NOT_FOUND, "not_found", message))
+        Self::Answer(absent(message))
+    }
+
+    /// 503: too much is going on.
+    pub(super) fn busy() -> Self {
+        Self::Answer(unavailable("the service is busy, try again"))
     }
 
     pub(super) fn forbidden() -> Self {
@@ -198,6 +203,11 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
 /// The member by which a body says what no update changes.
 fn member(field: Field) -> &'static str {
     if field == Field::Status { "active" } else { field.name() }
+}
+
+/// 404 in these words.
+pub(super) fn absent(message: &str) -> Answer {
+    plain(StatusCode::NOT_FOUND, "not_found", message)
 }
 
 /// What the client reads about a broken rule.

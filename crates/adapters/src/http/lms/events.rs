@@ -104,10 +104,10 @@ impl Wanted {
         let start = match query.take("after") {
             None | Some("") => Start::After(None),
             Some("now") => Start::Now,
-            Some(cursor) => Start::After(open(cursors, organization, cursor).unwrap_or_else(|| {
+            Some(cursor) => open(cursors, organization, cursor).unwrap_or_else(|| {
                 problems.add("after", "is neither `now` nor a cursor of this organization's events");
-                None
-            })),
+                Start::Now
+            }),
         };
         let customer = query.take("customerId").map(|text| {
             let id = parse_id(text);
@@ -178,11 +178,11 @@ fn seal(cursors: &CursorKey, organization: OrganizationId, place: Option<Sequenc
 }
 
 /// The place that a cursor names; `None` for every other text.
-fn open(cursors: &CursorKey, organization: OrganizationId, cursor: &str) -> Option<Option<Sequence>> {
+fn open(cursors: &CursorKey, organization: OrganizationId, cursor: &str) -> Option<Start> {
     let payload = cursors.open(&walk(organization), cursor).ok()?;
     match i64::from_be_bytes(payload.try_into().ok()?) {
-        0 => Some(None),
-        place => Sequence::parse(place).ok().map(Some),
+        0 => Some(Start::After(None)),
+        place => Sequence::parse(place).ok().map(|place| Start::After(Some(place))),
     }
 }
 
@@ -208,7 +208,12 @@ fn shown(name: &str) -> String {
 }
 
 /// A whole number from the least to the greatest of the bounds, or the one between them where none is given.
-fn read_within(query: &mut Query, problems: &mut Problems, name: &'static str, bounds: (u16, u16, u16)) -> u16 {
+pub(super) fn read_within(
+    query: &mut Query,
+    problems: &mut Problems,
+    name: &'static str,
+    bounds: (u16, u16, u16),
+) -> u16 {
     let (least, default, greatest) = bounds;
     let Some(text) = query.take(name) else {
         return default;

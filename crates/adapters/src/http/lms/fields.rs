@@ -78,6 +78,12 @@ impl<'a> Fields<'a> {
         self.read(name, value.as_bool().ok_or_else(|| "must be true or false".to_owned()))
     }
 
+    /// Whatever the member is; `null` is absent.
+    pub(super) fn any<T>(&mut self, name: &'static str, read: impl Fn(&Json) -> Result<T, String>) -> Option<T> {
+        let value = self.reader.take_present(name)?;
+        self.read(name, read(value))
+    }
+
     /// A member that must be there: notes it where it is absent.
     pub(super) fn require(&mut self, name: &'static str) {
         if !self.has(name) {

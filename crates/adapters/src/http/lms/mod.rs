@@ -18,6 +18,7 @@ mod selector;
 mod token;
 mod upsert;
 mod view;
+mod webhooks;
 
 pub mod schema;
 
@@ -34,6 +35,7 @@ use utoipa_axum::routes;
 use super::auth::Authenticator;
 use super::cursor::CursorKey;
 use crate::arrivals::Arrivals;
+use crate::webhooks::Outbound;
 
 /// What the dialect's handlers work with.
 #[derive(Clone)]
@@ -42,19 +44,22 @@ pub struct Lms {
     authenticator: Arc<dyn Authenticator>,
     cursors: CursorKey,
     feed: events::Feed,
+    hooks: webhooks::Hooks,
 }
 
 impl Lms {
-    /// The dialect over those use cases and credentials; `cursors` is the deployment's key, and `arrivals` wakes the
-    /// readers of the feed.
+    /// The dialect over those use cases and credentials; `cursors` is the deployment's key, `arrivals` wakes
+    /// the readers of the feed, and `outbound` is how endpoints of webhooks are called.
     #[must_use]
     pub fn new(
         registry: Registry,
         authenticator: Arc<dyn Authenticator>,
         cursors: CursorKey,
         arrivals: Arc<Arrivals>,
+        outbound: Outbound,
     ) -> Self {
-        Self { registry, authenticator, cursors, feed: events::Feed::new(arrivals) }
+        let (feed, hooks) = (events::Feed::new(arrivals), webhooks::Hooks::new(outbound));
+        Self { registry, authenticator, cursors, feed, hooks }
     }
 }
 
@@ -73,6 +78,12 @@ pub fn router(lms: Lms) -> OpenApiRouter {
         .routes(routes!(scorecard::get))
         .routes(routes!(scorecard::report))
         .routes(routes!(events::list))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(webhooks::get, webhooks::patch, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::ping))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::deliveries))
         .routes(routes!(token::token))
         .routes(routes!(token::jwks))
         // The same handlers under the other prefix; the document's copies of them are made by `complete`.

@@ -992,3 +992,274 @@ pub struct EventChange {
     #[schema(value_type = Object, nullable = false)]
     pub to: Option<serde_json::Value>,
 }
+
+/// How much of an event is sent.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookPayload)]
+#[serde(rename_all = "camelCase")]
+pub enum WebhookPayload {
+    /// Ids, version and the names of the changed fields.
+    Thin,
+    /// The whole event.
+    Full,
+}
+
+/// A new endpoint.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::CreateWebhookEndpoint)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateWebhookEndpoint {
+    /// Where events are sent: https, at a public address, without credentials.
+    #[schema(max_length = 2048)]
+    pub url: String,
+    /// Which types of events; all where it is empty or left out.
+    pub types: Option<Vec<String>>,
+    /// How much of them; `thin` where it is left out.
+    pub payload: Option<WebhookPayload>,
+    /// What it is for.
+    #[schema(max_length = 500)]
+    pub description: Option<String>,
+}
+
+/// A change of an endpoint; members left out stay as they are.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::UpdateWebhookEndpoint)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpdateWebhookEndpoint {
+    /// Where events are sent.
+    #[schema(nullable = false, max_length = 2048)]
+    pub url: Option<String>,
+    /// Which types of events; all where it is empty.
+    pub types: Option<Vec<String>>,
+    /// How much of them.
+    #[schema(nullable = false)]
+    pub payload: Option<WebhookPayload>,
+    /// What it is for; `null` clears it.
+    #[schema(max_length = 500)]
+    pub description: Option<String>,
+    /// Whether it is sent to. `true` enables it again, whatever disabled it.
+    pub enabled: Option<bool>,
+}
+
+/// An endpoint.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookEndpoint)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({"id": "we_0123456789abcdef0123456789abcdef", "url": "https://example.com/hooks",
+    "types": ["customer.closed", "customer.created"], "payload": "thin", "enabled": true, "version": 1,
+    "createdAt": "2026-05-22T09:30:00Z", "updatedAt": "2026-05-22T09:30:00Z"}))]
+pub struct WebhookEndpoint {
+    /// The id.
+    #[schema(pattern = "^we_[0-9a-f]{32}$")]
+    pub id: String,
+    /// Where events are sent.
+    pub url: String,
+    /// Which types of events, sorted; all where it is empty.
+    pub types: Vec<String>,
+    /// How much of them.
+    pub payload: WebhookPayload,
+    /// What it is for.
+    #[schema(nullable = false)]
+    pub description: Option<String>,
+    /// Whether it is sent to.
+    pub enabled: bool,
+    /// Why not: `gone` where it answered 410, `requested` where its owner wanted it.
+    #[schema(nullable = false)]
+    pub disabled_reason: Option<String>,
+    /// Since when not.
+    #[schema(nullable = false, format = DateTime)]
+    pub disabled_at: Option<String>,
+    /// Until when the secret before the present one signs too; may be past.
+    #[schema(nullable = false, format = DateTime)]
+    pub previous_secret_expires_at: Option<String>,
+    /// How many changes it has had.
+    #[schema(minimum = 1)]
+    pub version: i64,
+    /// When it was registered.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it last changed.
+    #[schema(format = DateTime)]
+    pub updated_at: String,
+    /// The secret that its messages are signed with: `whsec_` and the base64 of 32 bytes. Shown by the answers to its
+    /// registration and to a rotation alone.
+    #[schema(nullable = false, pattern = "^whsec_[0-9A-Za-z+/]{43}=$")]
+    pub secret: Option<String>,
+}
+
+/// An organization's endpoints.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookEndpointList)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookEndpointList {
+    /// The endpoints, by their registration.
+    #[schema(max_items = 50)]
+    pub items: Vec<WebhookEndpoint>,
+}
+
+/// How a secret is replaced.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::RotateWebhookSecret)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RotateWebhookSecret {
+    /// For how many seconds the present secret signs too: at most a week.
+    #[schema(minimum = 0, maximum = 604_800, default = 86_400)]
+    pub overlap_seconds: Option<i64>,
+}
+
+/// What came of a try.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookPing)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookPing {
+    /// Whether the endpoint took the message: it answered 2xx.
+    pub delivered: bool,
+    /// The status of its answer.
+    #[schema(nullable = false, minimum = 100, maximum = 999)]
+    pub status: Option<i64>,
+    /// Why it did not take it.
+    #[schema(nullable = false)]
+    pub failure: Option<WebhookFailure>,
+    /// How long it took, in milliseconds.
+    #[schema(minimum = 0)]
+    pub duration_ms: i64,
+}
+
+/// Why an attempt failed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookFailure)]
+#[serde(rename_all = "camelCase")]
+pub enum WebhookFailure {
+    /// The endpoint answered neither 2xx, 3xx nor 410.
+    Status,
+    /// It answered 410: it is disabled.
+    Gone,
+    /// It answered 3xx; redirects are not followed.
+    Redirect,
+    /// Its name has no address.
+    Name,
+    /// Its address is none that is called.
+    Address,
+    /// No connection came about.
+    Connect,
+    /// Its certificate is not trusted, or it speaks no TLS.
+    Tls,
+    /// It took more than 15 seconds.
+    Timeout,
+    /// The connection broke, or what came was no HTTP.
+    Protocol,
+}
+
+/// Which events are to be delivered once more: `event`, or `from` and perhaps `to`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::ReplayWebhookEvents)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReplayWebhookEvents {
+    /// The id of one event.
+    #[schema(pattern = "^evt_[0-9]+_[0-9]+$")]
+    pub event: Option<String>,
+    /// The sequence of the first event.
+    #[schema(minimum = 1)]
+    pub from: Option<i64>,
+    /// The sequence of the last event; up to now where it is left out.
+    #[schema(minimum = 1)]
+    pub to: Option<i64>,
+}
+
+/// What a replay did.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookReplay)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookReplay {
+    /// How many deliveries are pending by it.
+    #[schema(minimum = 0, maximum = 10_000)]
+    pub count: i64,
+    /// From which sequence to go on, where the range holds more.
+    #[schema(nullable = false, minimum = 1)]
+    pub next: Option<i64>,
+}
+
+/// The parameters of the list of deliveries.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct ListWebhookDeliveries {
+    /// Only those that stand so.
+    #[param(inline)]
+    pub state: Option<WebhookDeliveryState>,
+    /// The `next` of the page before.
+    pub after: Option<String>,
+    /// The most deliveries of a page.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub limit: Option<i64>,
+}
+
+/// Where a delivery stands.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookDeliveryState)]
+#[serde(rename_all = "camelCase")]
+pub enum WebhookDeliveryState {
+    /// To be tried.
+    Pending,
+    /// Taken by the endpoint.
+    Delivered,
+    /// Given up; only a replay tries it again.
+    Parked,
+}
+
+/// A page of deliveries.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookDeliveryList)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookDeliveryList {
+    /// The deliveries, newest event first.
+    pub items: Vec<WebhookDelivery>,
+    /// Where to go on; absent where nothing follows.
+    #[schema(nullable = false)]
+    pub next: Option<String>,
+}
+
+/// An event on its way to an endpoint.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookDelivery)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookDelivery {
+    /// The event's id, which is the message's `webhook-id`.
+    pub event: String,
+    /// Its sequence.
+    #[schema(minimum = 1)]
+    pub sequence: i64,
+    /// Its type.
+    pub r#type: String,
+    /// The id of the customer that it is about.
+    #[schema(nullable = false)]
+    pub customer_id: Option<String>,
+    /// Where it stands.
+    pub state: WebhookDeliveryState,
+    /// When it is tried next, while it is pending.
+    #[schema(nullable = false, format = DateTime)]
+    pub next_attempt_at: Option<String>,
+    /// When it was delivered or parked.
+    #[schema(nullable = false, format = DateTime)]
+    pub ended_at: Option<String>,
+    /// Every attempt, oldest first.
+    pub attempts: Vec<WebhookAttempt>,
+}
+
+/// One attempt.
+#[derive(Serialize, ToSchema)]
+#[schema(as = lms::WebhookAttempt)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookAttempt {
+    /// When it began.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// How long it took, in milliseconds.
+    #[schema(minimum = 0)]
+    pub duration_ms: i64,
+    /// The status of the answer.
+    #[schema(nullable = false, minimum = 100, maximum = 999)]
+    pub status: Option<i64>,
+    /// Why it failed.
+    #[schema(nullable = false)]
+    pub failure: Option<WebhookFailure>,
+}

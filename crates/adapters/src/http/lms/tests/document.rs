@@ -25,7 +25,8 @@ fn document() -> Value {
         clock,
         ids,
     });
-    let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]), Arc::default());
+    let lms =
+        Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]), Arc::default(), super::outbound());
     serde_json::to_value(router(lms).get_openapi()).unwrap()
 }
 
@@ -47,6 +48,15 @@ fn every_operation_stands_in_the_document_under_both_prefixes() {
         "get /v1/customers".into(),
         "post /v1/customers".into(),
         "get /v1/events".into(),
+        "post /v1/webhook-endpoints".into(),
+        "get /v1/webhook-endpoints".into(),
+        "get /v1/webhook-endpoints/{endpoint_id}".into(),
+        "patch /v1/webhook-endpoints/{endpoint_id}".into(),
+        "delete /v1/webhook-endpoints/{endpoint_id}".into(),
+        "post /v1/webhook-endpoints/{endpoint_id}/rotate".into(),
+        "post /v1/webhook-endpoints/{endpoint_id}/ping".into(),
+        "post /v1/webhook-endpoints/{endpoint_id}/replay".into(),
+        "get /v1/webhook-endpoints/{endpoint_id}/deliveries".into(),
         "get /v1/loans".into(),
         "get /v1/loans/{loan_id}".into(),
         "get /v1/loans/external/{loan_external_id}".into(),

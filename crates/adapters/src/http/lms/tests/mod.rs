@@ -11,6 +11,7 @@ mod lists;
 mod retries;
 mod update;
 mod upsert;
+mod webhooks;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::http::cursor::CursorKey;
 use crate::http::{HttpLimits, exchange, wrap};
 use crate::ids::BlockIds;
 use crate::memory::MemoryStore;
+use crate::webhooks::{HttpSender, Outbound};
 
 /// Knows the credentials that the tests use by what they are for.
 struct KnownCredentials;
@@ -115,7 +117,7 @@ impl Kit {
             clock,
             ids,
         });
-        let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]), arrivals);
+        let lms = Lms::new(registry, Arc::new(KnownCredentials), CursorKey::new([7; 32]), arrivals, outbound());
         wrap(router(lms).into(), &HttpLimits::default())
     }
 
@@ -156,6 +158,11 @@ impl Kit {
             "submittedDate":"2026-05-20"}"#;
         self.post("/v1/customers", body).await.ok()
     }
+}
+
+/// Calls whatever endpoint there is.
+fn outbound() -> Outbound {
+    Outbound { courier: Arc::new(HttpSender::new(true).unwrap()), insecure: true }
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
