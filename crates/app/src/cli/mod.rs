@@ -3,6 +3,8 @@
 
 mod credentials;
 mod directory;
+mod events;
+mod webhook;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -64,6 +66,8 @@ fn command() -> Command {
         .subcommand(directory::office())
         .subcommand(directory::closure_reason())
         .subcommand(directory::portfolio())
+        .subcommand(events::events())
+        .subcommand(webhook::webhook())
         .subcommand(credentials::account())
         .subcommand(credentials::api_key())
         .subcommand(credentials::token())
@@ -79,6 +83,8 @@ async fn administer(verb: &str, matches: &ArgMatches, config: &Config) -> anyhow
     }
     let stores = Stores::open(config, false).await?;
     let result = match verb {
+        "events" => events::run(matches, &stores).await,
+        "webhook" => webhook::run(matches, config, &stores).await,
         "account" | "api-key" | "token" => credentials::run(verb, matches, config, &stores).await,
         _ => directory::run(verb, matches, config, &stores).await,
     };
