@@ -12,6 +12,7 @@ pub mod endpoints;
 pub mod outage;
 pub mod postgres;
 pub mod raw;
+pub mod receiver;
 pub mod server;
 pub mod tour;
 

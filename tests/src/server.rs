@@ -333,6 +333,26 @@ impl Server {
         self.launch().await.unwrap_or_else(|error| panic!("{error:#}"));
     }
 
+    /// Another instance on the same database.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    pub async fn beside(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("custodia-server.").tempdir().expect("there is room for a folder");
+        let mut server = Self {
+            process: None,
+            base: String::new(),
+            client: self.client.clone(),
+            settings: self.settings.clone(),
+            credentials: self.credentials.clone(),
+            starts: 0,
+            folder,
+            database: None,
+        };
+        server.launch().await.unwrap_or_else(|error| panic!("{error:#}"));
+        server
+    }
+
     /// Waits until `/readyz` answers 200 (or, for false, anything else or nothing).
     ///
     /// # Panics
