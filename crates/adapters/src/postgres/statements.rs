@@ -96,7 +96,8 @@ macro_rules! rows {
     };
 }
 
-/// Creates customers: all of them, or none where one violates a constraint.
+/// Creates customers: all of them, or none where one violates a constraint. An office that is not there is null, which
+/// violates one.
 const CREATE: &str = concat!(
     moved!("cardinality($20::bigint[])"),
     ", made as (
@@ -104,8 +105,9 @@ const CREATE: &str = concat!(
             activated_on, closed_on, closure_reason_id, first_name, middle_name, last_name, full_name, sort_name,
             mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, created_at, updated_at, search,
             source, company_id, facets, open_loans, loan_count)
-        select $1, t.id, t.version, t.external_id, t.office_id, t.status, t.submitted_on, t.activated_on,
-            t.closed_on, t.closure_reason_id, t.first_name, t.middle_name, t.last_name, t.full_name, t.sort_name,
+        select $1, t.id, t.version, t.external_id,
+            (select f.id from offices f where f.organization_id = $1 and f.id = t.office_id), t.status, t.submitted_on,
+            t.activated_on, t.closed_on, t.closure_reason_id, t.first_name, t.middle_name, t.last_name, t.full_name, t.sort_name,
             t.mobile_no, t.email, t.born_on, t.gender_id, t.client_type_id, t.legal_form_id, t.created_at,
             t.updated_at, t.search, t.source, t.company_id, t.facets::json, 0, 0
         from moved cross join ",

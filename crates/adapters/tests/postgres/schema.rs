@@ -157,7 +157,6 @@ async fn rows_that_no_customer_can_be_are_refused() {
         "client_type_id = 3",
         "version = 0",
         "updated_at = created_at - interval '1 second'",
-        "office_id = 2",
         "open_loans = 1",
         "open_loans = -1",
     ] {
