@@ -98,6 +98,35 @@ async fn reads_outlive_the_sessions_that_the_server_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_enqueued_and_settled_outlives_the_sessions_that_the_server_ended() {
+    let url = postgres_schema().await;
+    let stage = Stage::over(postgres_at(&url).await);
+    let organization = stage.organization().await;
+    let endpoint = crate::webhooks::hook(&stage, organization).await;
+    stage.create_named(organization, "Ada").await;
+    assert_eq!(stage.store.claim(1, at(0), at(9), 1).await.unwrap(), [organization]);
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    for enqueues in [true, false] {
+        sqlx::raw_sql("begin; select owner from webhook_leases for update").execute(&mut other).await.unwrap();
+        let store = stage.webhooks();
+        let call = tokio::spawn(async move {
+            if enqueues {
+                return !store.enqueue(organization, 1, at(1), 10).await.unwrap();
+            }
+            let settlement = crate::webhooks::delivered(endpoint, 2);
+            store.settle(organization, 1, &[settlement, settlement]).await.unwrap() == [true, false]
+        });
+        let pid = wait_for_waiter(&mut other).await;
+        sqlx::query("select pg_terminate_backend($1)").bind(pid).execute(&mut other).await.unwrap();
+        // It is done again on another session, whether the lock is still held then or not.
+        sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+        assert!(call.await.unwrap(), "enqueues: {enqueues}");
+        let due = stage.store.due(organization, at(1), 10).await.unwrap();
+        assert_eq!(due.len(), usize::from(enqueues));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_database_is_not_ready_and_takes_no_writes() {
     let url = format!("{}&options[default_transaction_read_only]=on", {
         let url = postgres_schema().await;

@@ -10,3 +10,4 @@ mod records;
 mod schema;
 #[path = "../support/mod.rs"]
 mod support;
+mod webhooks;

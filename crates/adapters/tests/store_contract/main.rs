@@ -45,4 +45,5 @@ mod log;
 mod receipts;
 #[path = "../support/mod.rs"]
 mod support;
+mod webhook_use_cases;
 mod webhooks;
