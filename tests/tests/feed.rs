@@ -3,16 +3,21 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use custodia_tests::binary;
 use custodia_tests::postgres::database;
 use custodia_tests::{Answer, Backend, Options, Server, both};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::sync::{Notify, watch};
+
+type Lines = std::io::Lines<BufReader<std::process::ChildStdout>>;
 
 /// Where the service is at the moment.
 #[derive(Clone)]
@@ -112,6 +117,12 @@ impl Writer {
             }
         }
     }
+}
+
+/// Waits for a line on a thread of its own.
+async fn next_line(mut lines: Lines) -> (Value, Lines) {
+    let (line, lines) = tokio::task::spawn_blocking(move || (lines.next(), lines)).await.unwrap();
+    (serde_json::from_str(&line.unwrap().unwrap()).unwrap(), lines)
 }
 
 fn assert_in_order(events: &[Value]) {
@@ -214,6 +225,21 @@ both! {
         assert!(began.elapsed() < Duration::from_secs(20), "the service waited for its reader");
         let page = waiting.await.unwrap().unwrap().expect(200).json;
         assert_eq!((&page["events"], &page["more"]), (&json!([]), &json!(false)));
+    }
+
+    async fn the_command_follows_what_is_committed_while_it_runs(server: Server) {
+        let _ = server.post("/v1/customers", json!({"externalId": "before"})).await.expect(200);
+        let organization = server.credentials().organization.clone();
+        let mut command = binary::command(server.settings(), server.folder()).unwrap();
+        command.args(["events", "tail", "--organization", &organization, "--follow"]);
+        let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+        let (first, lines) = next_line(lines).await;
+        assert_eq!(first["externalId"], "before");
+        let _ = server.post("/v1/customers", json!({"externalId": "after"})).await.expect(200);
+        assert_eq!(next_line(lines).await.0["externalId"], "after");
+        tail.kill().unwrap();
+        tail.wait().unwrap();
     }
 
     async fn the_command_prints_the_feed_and_goes_on_where_it_ended(server: Server) {

@@ -14,6 +14,7 @@ const READS: &[Keyed] = &[
     (customers::FIND_IDS, &["customers_pkey: organization_id, id"]),
     (customers::FIND_EXTERNAL_IDS, &["customers_external_id_key: organization_id, external_id"]),
     (events::RECEIPTS, &["receipts_pkey: organization_id, key"]),
+    (events::LAST_SEQUENCES, &["customer_events_pkey: organization_id, stream"]),
     (
         statements::JUDGE,
         &["customers_pkey: organization_id, id", "customers_external_id_key: organization_id, external_id"],

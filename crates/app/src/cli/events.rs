@@ -1,6 +1,6 @@
 //! The verb over an organization's events. It reads the store itself, so that it works while no service runs.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -63,9 +63,9 @@ async fn tell(mut query: FeedQuery, follow: bool, customers: &dyn CustomerStore)
             serde_json::to_writer(&mut lines, &EventBody::full(query.organization, entry))?;
             lines.push(b'\n');
         }
-        let mut output = std::io::stdout().lock();
-        output.write_all(&lines).and_then(|()| output.flush()).context("cannot write to standard output")?;
-        drop(output);
+        if is_deaf(print(&lines))? {
+            return Ok(());
+        }
         query.after = page.looked_through;
         if !page.more {
             if !follow {
@@ -73,6 +73,20 @@ async fn tell(mut query: FeedQuery, follow: bool, customers: &dyn CustomerStore)
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+fn print(lines: &[u8]) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(lines).and_then(|()| output.flush())
+}
+
+/// Whether whoever read the lines has had enough of them, which is no failure.
+fn is_deaf(printed: io::Result<()>) -> anyhow::Result<bool> {
+    match printed {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
