@@ -160,7 +160,7 @@ async fn a_secret_is_rotated_with_an_overlap_and_an_endpoint_is_disabled_once(st
     let desk = Desk::set(stage).await;
     let id = desk.created().await;
     let before = desk.found(id).await.secret().clone();
-    let overlap = Duration::from_secs(60);
+    let overlap = Duration::from_mins(1);
     assert_eq!(desk.registry.rotate_webhook(&desk.caller(), id, overlap, shown).await.status, 200);
     let endpoint = desk.found(id).await;
     let signing = |second| endpoint.secrets(at(second)).cloned().collect::<Vec<_>>();

@@ -211,7 +211,7 @@ async fn a_creation_a_change_a_rotation_and_a_deletion_are_each_one_unit_with_it
     assert_eq!(desk.endpoint(id).await, Some(at_position(&endpoint, 1)), "a change does not move the position");
 
     let secret = WebhookSecret::from_bytes([8; 32]);
-    let event = endpoint.rotate(secret, Duration::from_secs(60), moment(3)).applied().unwrap();
+    let event = endpoint.rotate(secret, Duration::from_mins(1), moment(3)).applied().unwrap();
     desk.keep(WebhookChange::kept(endpoint.clone(), event)).await.unwrap();
     assert_eq!(desk.endpoint(id).await, Some(at_position(&endpoint, 1)));
 
@@ -752,6 +752,7 @@ async fn what_ended_long_ago_is_purged_in_batches(stage: Stage) {
 }
 
 async fn deliveries_are_read_newest_first_by_status_and_page(stage: Stage) {
+    use DeliveryStatus::{Delivered, Parked, Pending};
     let desk = Desk::set(stage).await;
     let endpoint = desk.hook(1, &[]).await.id();
     for number in 0..6 {
@@ -770,7 +771,6 @@ async fn deliveries_are_read_newest_first_by_status_and_page(stage: Stage) {
             found.into_iter().map(|one| (one.sequence.get(), one.state.status())).collect::<Vec<_>>()
         }
     };
-    use DeliveryStatus::{Delivered, Parked, Pending};
     assert_eq!(read(None, None, 3).await, [(7, Pending), (6, Pending), (5, Delivered)]);
     assert_eq!(read(None, Some(5), 9).await, [(4, Parked), (3, Pending), (2, Delivered)]);
     assert_eq!(read(Some(Delivered), None, 9).await, [(5, Delivered), (2, Delivered)]);

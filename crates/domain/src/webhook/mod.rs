@@ -1,5 +1,5 @@
 //! Webhook endpoints: to whom an organization's events are sent, which of them and in what form. Owns their rules and
-//! events, and in [`delivery`] what becomes of each delivery. Must not know HTTP, signatures or how anything is stored.
+//! events, and in `delivery` what becomes of each delivery. Must not know HTTP, signatures or how anything is stored.
 
 mod delivery;
 
