@@ -571,5 +571,7 @@ mod tests {
         assert_eq!(limits.decide("/v2x").body.limit, 1 << 20);
         assert!(!limits.decide("/metrics").counted);
         assert!(limits.decide("/v1/events").deadline > Duration::from_secs(30));
+        assert!(!limits.decide("/v1/webhook-endpoints/we_1/ping").counted);
+        assert!(limits.decide("/v1/webhook-endpoints/we_1/rotate").counted);
     }
 }

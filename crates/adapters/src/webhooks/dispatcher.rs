@@ -16,7 +16,7 @@ use custodia_domain::webhook::{
 };
 use custodia_domain::{Actor, Answer, OrganizationId, RequestId, Sequence, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::message::Message;
@@ -113,59 +113,27 @@ impl Dispatcher {
     /// the pace for everything else.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut commits = self.parts.arrivals.commits();
-        let mut working: HashMap<OrganizationId, Arc<AtomicI64>> = HashMap::new();
-        let mut workers: JoinSet<Ended> = JoinSet::new();
-        let mut names: HashMap<tokio::task::Id, OrganizationId> = HashMap::new();
-        let mut due_next: BTreeMap<OrganizationId, Timestamp> = BTreeMap::new();
+        let mut roster = Roster::default();
         while !stop.is_cancelled() {
             commits.mark_unchanged();
             let now = self.now();
             let until = now.later_by(self.pace.lease);
             match self.parts.webhooks.claim(self.owner, now, until, self.pace.organizations.max(1)).await {
-                Ok(claimed) => {
-                    for organization in claimed {
-                        due_next.remove(&organization);
-                        if let Some(lease) = working.get(&organization) {
-                            lease.store(until.microseconds(), Ordering::Relaxed);
-                            continue;
-                        }
-                        let lease = Arc::new(AtomicI64::new(until.microseconds()));
-                        working.insert(organization, Arc::clone(&lease));
-                        let (worker, stop) = (Arc::clone(&self), stop.clone());
-                        let task = workers.spawn(async move { worker.work(organization, &lease, &stop).await });
-                        names.insert(task.id(), organization);
-                    }
-                }
+                Ok(claimed) => claimed.into_iter().for_each(|one| roster.take_up(&self, one, until, &stop)),
                 Err(error) => tracing::warn!(%error, "webhooks: the store cannot be asked for work"),
             }
-            let wait = self.wait_for(&due_next);
-            let mut over = Vec::new();
+            let wait = self.wait_for(roster.due_next.values().min().copied());
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
                 _ = commits.changed() => {}
-                Some(one) = workers.join_next_with_id(), if !workers.is_empty() => over.push(one),
+                () = roster.one_ended() => {}
             }
             // Commits and ends come in swarms: one question to the store serves them all.
             let _ = tokio::time::timeout(self.pace.gather, stop.cancelled()).await;
-            while let Some(one) = workers.try_join_next_with_id() {
-                over.push(one);
-            }
-            for one in over {
-                let ended = match one {
-                    Ok((task, ended)) => names.remove(&task).map(|organization| (organization, ended.next_due)),
-                    Err(error) => {
-                        tracing::error!(panicked = error.is_panic(), "webhooks: the work on an organization broke off");
-                        names.remove(&error.id()).map(|organization| (organization, None))
-                    }
-                };
-                if let Some((organization, next_due)) = ended {
-                    working.remove(&organization);
-                    due_next.extend(next_due.map(|next| (organization, next)));
-                }
-            }
+            roster.note_ended();
         }
-        while workers.join_next().await.is_some() {}
+        while roster.workers.join_next().await.is_some() {}
     }
 
     /// Does what there is to do now, and answers when the next delivery is due that it knows of: what a test under a
@@ -190,8 +158,8 @@ impl Dispatcher {
         self.parts.clock.now().at
     }
 
-    fn wait_for(&self, due_next: &BTreeMap<OrganizationId, Timestamp>) -> Duration {
-        let Some(next) = due_next.values().min() else {
+    fn wait_for(&self, next: Option<Timestamp>) -> Duration {
+        let Some(next) = next else {
             return self.pace.look_every;
         };
         let ahead = next.microseconds().saturating_sub(self.now().microseconds()).max(0).unsigned_abs();
@@ -231,6 +199,66 @@ impl Dispatcher {
             Answer { status: 200, headers: Vec::new(), body: Vec::new() }
         };
         let _ = self.parts.registry.disable_webhook(&caller, endpoint, DisableCause::Gone, render).await;
+    }
+}
+
+/// The organizations that are worked on, and when others are due.
+#[derive(Default)]
+struct Roster {
+    workers: JoinSet<Ended>,
+    tasks: HashMap<task::Id, OrganizationId>,
+    /// Until when each organization's lease lasts, in microseconds since 1970.
+    leases: HashMap<OrganizationId, Arc<AtomicI64>>,
+    due_next: BTreeMap<OrganizationId, Timestamp>,
+}
+
+impl Roster {
+    /// Begins to work on a claimed organization, or tells who does already that its lease was renewed.
+    fn take_up(
+        &mut self,
+        dispatcher: &Arc<Dispatcher>,
+        organization: OrganizationId,
+        until: Timestamp,
+        stop: &CancellationToken,
+    ) {
+        self.due_next.remove(&organization);
+        if let Some(lease) = self.leases.get(&organization) {
+            lease.store(until.microseconds(), Ordering::Relaxed);
+            return;
+        }
+        let lease = Arc::new(AtomicI64::new(until.microseconds()));
+        self.leases.insert(organization, Arc::clone(&lease));
+        let (worker, stop) = (Arc::clone(dispatcher), stop.clone());
+        let work = self.workers.spawn(async move { worker.work(organization, &lease, &stop).await });
+        self.tasks.insert(work.id(), organization);
+    }
+
+    /// Waits until the work on some organization has ended; without end where none is worked on.
+    async fn one_ended(&mut self) {
+        match self.workers.join_next_with_id().await {
+            Some(ended) => self.note(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn note_ended(&mut self) {
+        while let Some(ended) = self.workers.try_join_next_with_id() {
+            self.note(ended);
+        }
+    }
+
+    fn note(&mut self, ended: Result<(task::Id, Ended), task::JoinError>) {
+        let (task, next_due) = match ended {
+            Ok((task, ended)) => (task, ended.next_due),
+            Err(error) => {
+                tracing::error!(panicked = error.is_panic(), "webhooks: the work on an organization broke off");
+                (error.id(), None)
+            }
+        };
+        if let Some(organization) = self.tasks.remove(&task) {
+            self.leases.remove(&organization);
+            self.due_next.extend(next_due.map(|next| (organization, next)));
+        }
     }
 }
 
