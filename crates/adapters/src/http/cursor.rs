@@ -3,6 +3,8 @@
 //! Owns their form: base64url of a payload and a 16-byte MAC, which also covers the route, the organization and the filter
 //! of the walk, so that a cursor is good for nothing else. It must not know any dialect nor how a store walks.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use custodia_domain::ports::{Boundary, Direction, SortKey, SortValue};
@@ -59,13 +61,13 @@ pub struct Place {
 
 /// The deployment's key for cursors: all its instances share it.
 #[derive(Clone)]
-pub struct CursorKey(Zeroizing<[u8; 32]>);
+pub struct CursorKey(Arc<Zeroizing<[u8; 32]>>);
 
 impl CursorKey {
     /// The key of those 32 random bytes.
     #[must_use]
     pub fn new(secret: [u8; 32]) -> Self {
-        Self(Zeroizing::new(secret))
+        Self(Arc::new(Zeroizing::new(secret)))
     }
 
     /// The cursor of a place in a walk over customers.
