@@ -99,11 +99,26 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+/// What was sent of a person is not repeated.
+fn is_shown(member: &str, input: &Value) -> bool {
+    let is_impersonal = ["company_id", "customer_id", "is_active", "source"].contains(&member);
+    match input {
+        Value::Null | Value::Bool(_) => true,
+        Value::String(text) => text.is_empty() || is_impersonal,
+        Value::Number(_) => is_impersonal,
+        Value::Array(items) => items.iter().all(|item| is_shown(member, item)),
+        Value::Object(members) => members.is_empty(),
+    }
+}
+
 #[track_caller]
 fn is_entry(answer: &Answer, loc: &Value, row: &Row) {
     let (member, input, kind, message, context) = row;
     assert_eq!(answer.status, 422, "{member} {input}: {}", answer.text);
-    let mut expected = json!({"type": kind, "loc": loc, "msg": message, "input": input});
+    let mut expected = json!({"type": kind, "loc": loc, "msg": message});
+    if is_shown(member, input) {
+        expected["input"] = input.clone();
+    }
     if !context.is_null() {
         expected["ctx"] = context.clone();
     }
@@ -135,9 +150,12 @@ both! {
         assert!(answer.json["detail"][0]["msg"].as_str().unwrap().starts_with("value is not a valid email address: "));
     }
 
-    async fn what_is_missing_is_told_with_what_was_sent(server: Server) {
-        let answer = post(&server, CUSTOMERS, json!({"city": "Accra"})).await;
-        let entry = |member: &str| json!({"type": "missing", "loc": ["body", member], "msg": "Field required", "input": {"city": "Accra"}});
+    async fn what_is_missing_is_told_and_nothing_of_the_person(server: Server) {
+        let answer = post(&server, CUSTOMERS, json!({"city": "Accra", "email": "ada"})).await;
+        assert_eq!(told(&answer), ["missing body/name", "value_error body/email", "missing body/source"]);
+        assert!(!answer.text.contains("Accra") && !answer.text.contains("\"ada\""), "{}", answer.text);
+        let answer = post(&server, CUSTOMERS, json!({"is_active": true})).await;
+        let entry = |member: &str| json!({"type": "missing", "loc": ["body", member], "msg": "Field required", "input": {"is_active": true}});
         assert_eq!(answer.json, json!({"detail": [entry("name"), entry("email"), entry("source")]}));
     }
 
@@ -170,7 +188,7 @@ both! {
 
     async fn no_entry_repeats_a_credential(server: Server) {
         let key = server.api_key();
-        let body = json!({"name": 1, "email": key, "source": key, "api_key": "another secret", "password": "hunter2", key: 1});
+        let body = json!({"name": true, "email": key, "source": key, "api_key": "another secret", "password": "hunter2", key: 1});
         let answer = post(&server, &format!("{CUSTOMERS}?token=another+secret&zz={key}"), body).await;
         assert!(told(&answer).len() >= 5, "{}", answer.text);
         for secret in [key, "another secret", "hunter2"] {
@@ -179,6 +197,6 @@ both! {
         }
         let entries = answer.json["detail"].as_array().unwrap();
         assert!(entries.iter().any(|entry| entry.get("input").is_none()));
-        assert!(entries.iter().any(|entry| entry["input"] == 1), "what is no secret is shown");
+        assert!(entries.iter().any(|entry| entry["input"] == true), "what is no secret is shown");
     }
 }

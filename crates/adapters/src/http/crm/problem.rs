@@ -1,6 +1,7 @@
 //! One thing that is wrong with a request, as Pydantic v2 writes it: `type`, `loc`, `msg`, `input`, `ctx`.
 //!
-//! Owns those words, and that no answer repeats a credential. It must not know any route's fields.
+//! Owns those words, and that no answer repeats a credential or what was sent of a person. It must not know any route's
+//! fields, but for the names of those that tell nothing of anybody.
 
 use std::borrow::Cow;
 
@@ -14,6 +15,20 @@ use crate::http::json::Json;
 const KEY_PREFIX: &str = "cst_";
 /// From so many characters on, a presented credential is looked for in what would be repeated.
 const TELLING: usize = 4;
+
+/// The members and parameters whose values tell nothing of a person. What was sent under any other name, a mistyped one
+/// included, is not repeated.
+const IMPERSONAL: &[&str] = &[
+    "company_id",
+    "company_status",
+    "customer_id",
+    "is_active",
+    "page",
+    "page_size",
+    "sort_by",
+    "sort_order",
+    "source",
+];
 
 /// One step to the place of a problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -203,10 +218,15 @@ impl Problems {
         Self { found: Vec::new(), secret }
     }
 
-    /// Adds one. `input` is what was found there; it is left out where it would repeat a credential.
+    /// Adds one. `input` is what was found there; it is left out where it would repeat a credential, or tell something of a
+    /// person.
     pub(super) fn add(&mut self, loc: Loc, kind: &Kind, input: &Json) {
-        let named_secret = matches!(loc.last(), Some(Step::Name(name)) if names_secret(name));
-        let input = (!named_secret && !self.tells(input)).then(|| input.clone());
+        let name = loc.iter().rev().find_map(|step| match step {
+            Step::Name(name) => Some(&**name),
+            Step::Index(_) => None,
+        });
+        let is_hidden = name.is_some_and(names_secret) || self.tells(input) || is_personal(name, input);
+        let input = (!is_hidden).then(|| input.clone());
         let loc = loc.into_iter().map(|step| self.shown(step)).collect();
         let (r#type, msg, ctx) = (kind.name(), kind.message(), kind.context());
         self.found.push(Problem { r#type, loc, msg, input, ctx });
@@ -252,6 +272,19 @@ impl Problems {
     }
 }
 
+/// Whether a value of that name can tell something of a person.
+fn is_personal(name: Option<&str>, input: &Json) -> bool {
+    match input {
+        Json::Null | Json::Bool(_) => false,
+        Json::String(text) if text.is_empty() => false,
+        Json::String(_) | Json::Integer(_) | Json::Number(_) => !name.is_some_and(|name| IMPERSONAL.contains(&name)),
+        Json::Array(items) => items.iter().any(|item| is_personal(name, item)),
+        Json::Object(members) => {
+            members.iter().any(|(name, value)| !IMPERSONAL.contains(&&**name) || is_personal(Some(name), value))
+        }
+    }
+}
+
 /// Whether a member, parameter or header of that name holds a credential by its name.
 fn names_secret(name: &str) -> bool {
     let letters: String =
@@ -279,12 +312,36 @@ mod tests {
         for body in
             ["\"hunter2secret\"", "[{\"a\":\"my hunter2secret\"}]", "{\"hunter2secret\":1}", "{\"apiKey\":1}", &key]
         {
-            assert!(shown(body, &["body", "x"]).get("input").is_none(), "{body}");
+            assert!(shown(body, &["body", "source"]).get("input").is_none(), "{body}");
         }
         assert!(shown("1", &["query", "x-api-key"]).get("input").is_none());
         assert_eq!(shown("1", &["body", "hunter2secret"])["loc"], json!(["body", "(credential)"]));
-        for body in ["\"cst_ x\"", "null", "{\"a\":1}", "\"hunter\""] {
-            assert!(shown(body, &["body", "x"]).get("input").is_some(), "{body}");
+        for body in ["\"cst_ x\"", "null", "{\"source\":1}", "\"hunter\""] {
+            assert!(shown(body, &["body", "source"]).get("input").is_some(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_input_that_would_tell_something_of_a_person_is_left_out() {
+        for (name, body) in [
+            ("email", "\"ada\""),
+            ("whatsapp_number", "255700000000"),
+            ("emial", "\"ada@example.com\""),
+            ("source", "[{\"name\":\"Ada\"}]"),
+            ("source", "{\"Ada Lovelace\":null}"),
+            ("body", "{\"source\":\"web\",\"city\":\"Accra\"}"),
+        ] {
+            assert!(shown(body, &["body", name]).get("input").is_none(), "{name} {body}");
+        }
+        for (name, body) in [
+            ("email", "null"),
+            ("name", "\"\""),
+            ("name", "[]"),
+            ("source", "7"),
+            ("page", "\"0\""),
+            ("body", "{\"source\":\"web\",\"is_active\":true}"),
+        ] {
+            assert!(shown(body, &["body", name]).get("input").is_some(), "{name} {body}");
         }
     }
 }
