@@ -71,7 +71,8 @@ pub struct EventBody<'a> {
     version: i64,
     #[serde(serialize_with = "shown")]
     at: Timestamp,
-    actor: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<&'a str>,
@@ -88,7 +89,8 @@ impl<'a> EventBody<'a> {
         Self::of_logged(organization, entry, Form::Full)
     }
 
-    /// The event without values: `changed` holds the names of the changed fields alone.
+    /// What happened to what, and nothing that anybody wrote: ids, the version, and in `changed` the names of the changed
+    /// fields. Without actor, key and reason.
     #[must_use]
     pub fn thin(organization: OrganizationId, entry: &'a LogEntry) -> Self {
         Self::of_logged(organization, entry, Form::Thin)
@@ -141,11 +143,11 @@ impl<'a> EventBody<'a> {
             external_id: event.external_id().map(custodia_domain::ExternalId::as_str),
             version: event.version().get(),
             at: event.at(),
-            actor: audit.actor.as_str(),
+            actor: form.tells(audit.actor.as_str()),
             request_id: audit.request_id.as_str(),
-            idempotency_key: audit.idempotency_key.as_deref(),
+            idempotency_key: audit.idempotency_key.as_deref().and_then(|key| form.tells(key)),
             changed: Changed { form, changes: Changes::Customer(event.changes()) },
-            reason: audit.reason.as_deref(),
+            reason: audit.reason.as_deref().and_then(|reason| form.tells(reason)),
         }
     }
 
@@ -159,11 +161,11 @@ impl<'a> EventBody<'a> {
             external_id: event.external_id.as_ref().map(custodia_domain::ExternalId::as_str),
             version: event.version.get(),
             at: event.at,
-            actor: audit.actor.as_str(),
+            actor: form.tells(audit.actor.as_str()),
             request_id: audit.request_id.as_str(),
-            idempotency_key: audit.idempotency_key.as_deref(),
+            idempotency_key: audit.idempotency_key.as_deref().and_then(|key| form.tells(key)),
             changed: Changed { form, changes: Changes::Record(&event.changes) },
-            reason: audit.reason.as_deref(),
+            reason: audit.reason.as_deref().and_then(|reason| form.tells(reason)),
         }
     }
 }
@@ -173,6 +175,16 @@ impl<'a> EventBody<'a> {
 enum Form {
     Full,
     Thin,
+}
+
+impl Form {
+    /// The text, where the form shows what somebody wrote.
+    const fn tells(self, text: &str) -> Option<&str> {
+        match self {
+            Self::Full => Some(text),
+            Self::Thin => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -327,6 +339,9 @@ mod tests {
             shown.sort();
             assert_eq!(shown, names);
             let (mut full, mut thin) = (full, thin);
+            for name in ["actor", "idempotencyKey", "reason"] {
+                full.as_object_mut().unwrap().remove(name);
+            }
             full["changed"] = json!(null);
             thin["changed"] = json!(null);
             assert_eq!(full, thin);

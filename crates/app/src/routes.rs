@@ -47,12 +47,9 @@ pub fn registry(config: &Config, stores: &Stores, ids: Arc<dyn IdSource>, arriva
 }
 
 /// How this deployment calls endpoints of webhooks.
-///
-/// # Errors
-/// TLS cannot be set up.
-pub fn outbound(config: &Config) -> anyhow::Result<Outbound> {
+pub fn outbound(config: &Config) -> Outbound {
     let insecure = config.webhook_insecure;
-    Ok(Outbound { courier: Arc::new(HttpSender::new(insecure)?), insecure })
+    Outbound { courier: Arc::new(HttpSender::new(insecure)), insecure }
 }
 
 /// The routes of every dialect with their document. They are not wrapped yet.
@@ -102,7 +99,7 @@ fn in_memory<'s>(config: &Config, stores: &'s Stores) -> anyhow::Result<Parts<'s
     let signing = Arc::new(SigningKeys::from_pem(&generate_key(), "custodia", Duration::from_hours(1))?);
     let (ids, arrivals) = (Arc::new(BlockIds::new(Arc::clone(&stores.customers))), Arc::default());
     let registry = registry(config, stores, ids, &arrivals);
-    Ok(Parts { stores, signing, registry, arrivals, outbound: outbound(config)? })
+    Ok(Parts { stores, signing, registry, arrivals, outbound: outbound(config) })
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let draining = ops.draining.clone();
     let arrivals = Arc::new(Arrivals::default());
     let registry = routes::registry(config, &stores, Arc::clone(&ids) as Arc<dyn IdSource>, &arrivals);
-    let outbound = routes::outbound(config)?;
+    let outbound = routes::outbound(config);
     let upkeep = ops::upkeep(ops.metrics.clone());
     let chores = Chores { config, stores: &stores, registry: &registry, arrivals: &arrivals, outbound: &outbound };
     let chores = chores.begin(Arc::clone(&ids) as Arc<dyn IdSource>, upkeep);

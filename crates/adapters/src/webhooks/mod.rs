@@ -15,7 +15,7 @@ mod tests;
 pub use address::{AddressError, EndpointUrl};
 pub use dispatcher::{Dispatcher, DispatcherParts, Pace};
 pub use message::Message;
-pub use sender::{Courier, HttpSender, Reply, SenderError};
+pub use sender::{Courier, HttpSender, Reply};
 pub use signature::secret_text;
 
 /// How endpoints are called by whoever calls them.

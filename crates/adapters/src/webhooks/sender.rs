@@ -4,7 +4,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -12,7 +12,6 @@ use custodia_domain::webhook::FailureKind;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Response};
-use thiserror::Error;
 use tokio::time::Instant;
 
 use super::address::{CheckedNames, EndpointUrl, NameError, SystemNames};
@@ -49,46 +48,54 @@ pub trait Courier: Send + Sync {
     async fn carry(&self, message: &Message) -> Reply;
 }
 
-/// The sender cannot be set up.
-#[derive(Debug, Error)]
-#[error("TLS cannot be set up")]
-pub struct SenderError(#[source] reqwest::Error);
-
 /// Hands messages over by HTTP: straight, without a proxy, to addresses that were checked, and following no redirect.
+///
+/// It is set up with the first message: a machine without certificates of authorities can serve, and sends nothing.
 pub struct HttpSender {
-    client: Client,
+    client: OnceLock<Client>,
+    names: CheckedNames,
     insecure: bool,
     patience: Duration,
 }
 
 impl HttpSender {
     /// A sender; with `insecure`, which is for development alone, it calls http and every address.
-    ///
-    /// # Errors
-    /// [`SenderError`].
-    pub fn new(insecure: bool) -> Result<Self, SenderError> {
+    #[must_use]
+    pub fn new(insecure: bool) -> Self {
         Self::resolving(CheckedNames::new(Arc::new(SystemNames), insecure), insecure, PATIENCE)
     }
 
-    fn resolving(names: CheckedNames, insecure: bool, patience: Duration) -> Result<Self, SenderError> {
-        let client = Client::builder()
+    const fn resolving(names: CheckedNames, insecure: bool, patience: Duration) -> Self {
+        Self { client: OnceLock::new(), names, insecure, patience }
+    }
+
+    fn client(&self) -> Result<&Client, FailureKind> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let built = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .https_only(!insecure)
-            .dns_resolver(names)
+            .https_only(!self.insecure)
+            .dns_resolver(self.names.clone())
             .pool_max_idle_per_host(4)
             .pool_idle_timeout(Duration::from_secs(30))
-            .build()
-            .map_err(SenderError)?;
-        Ok(Self { client, insecure, patience })
+            .build();
+        match built {
+            Ok(client) => Ok(self.client.get_or_init(|| client)),
+            Err(error) => {
+                tracing::error!(%error, cause = error.source(), "webhooks cannot be sent: TLS cannot be set up");
+                Err(FailureKind::Tls)
+            }
+        }
     }
 
     async fn post(&self, message: &Message) -> Result<Response, FailureKind> {
         // Addresses in numbers pass by the resolver, so they are checked here.
         let url = EndpointUrl::parse(&message.url, self.insecure).map_err(|_| FailureKind::Address)?;
         let request = self
-            .client
+            .client()?
             .post(url.url().clone())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, AGENT)
@@ -200,7 +207,7 @@ mod tests {
 
     fn sender(insecure: bool) -> HttpSender {
         let names = CheckedNames::new(Arc::new(Here), insecure);
-        HttpSender::resolving(names, insecure, Duration::from_secs(2)).unwrap()
+        HttpSender::resolving(names, insecure, Duration::from_secs(2))
     }
 
     fn message(url: &str) -> Message {

@@ -84,7 +84,7 @@ async fn ping(
     let endpoint = found.context("there is no such endpoint in that organization")?;
     let random = BlockIds::new(std::sync::Arc::clone(&stores.customers)).random();
     let message = Message::ping(&endpoint, random, config.clock.now().at);
-    let reply = routes::outbound(config)?.courier.carry(&message).await;
+    let reply = routes::outbound(config).courier.carry(&message).await;
     let status = reply.status.map_or(String::new(), |status| format!(", answered {status}"));
     match reply.failure {
         None => Ok(format!("delivered{status}")),
