@@ -144,7 +144,7 @@ impl Timestamp {
     #[must_use]
     pub fn later_by(self, duration: std::time::Duration) -> Self {
         let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        let last = jiff::Timestamp::MAX.as_microsecond();
+        let last = jiff::Timestamp::MAX.as_second() * 1_000_000;
         let later = self.microseconds().saturating_add(microseconds).min(last);
         Self::from_microseconds(later).expect("between this instant and the last one is the calendar")
     }
