@@ -58,9 +58,14 @@ impl Answer {
     #[must_use]
     #[track_caller]
     pub fn problems(&self) -> Vec<String> {
+        assert_eq!(self.json["code"], "invalid_argument", "the answer was: {}", self.text);
+        self.entries()
+    }
+
+    #[track_caller]
+    fn entries(&self) -> Vec<String> {
         let members: Vec<&str> = self.json.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         assert_eq!(members, ["code", "message"], "the answer was: {}", self.text);
-        assert_eq!(self.json["code"], "invalid_argument");
         let message = self.json["message"].as_str().expect("a message is text");
         let entries: Vec<Value> = serde_json::from_str(message).expect("the message is itself a JSON array");
         let text =
@@ -73,13 +78,17 @@ impl Answer {
     /// The code of an lms error that is no validation error.
     ///
     /// # Panics
-    /// It has another status, or the body has not exactly the two members of an error.
+    /// It has another status, the body has not exactly the two members of an error, or it is a 400 whose message is no
+    /// list of problems.
     #[must_use]
     #[track_caller]
     pub fn code(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "the answer was: {}", self.text);
         let members = self.json.as_object().map_or(0, serde_json::Map::len);
         assert!(members == 2 && self.json["message"].is_string(), "the answer was: {}", self.text);
+        if status == 400 {
+            let _ = self.entries();
+        }
         self.json["code"].as_str().expect("a code is text")
     }
 }

@@ -213,18 +213,25 @@ both! {
         let _ = server.post("/v1/customers", pending).await.expect(200);
         partner(&server, "closed").await;
         let _ = report(&server, "known", "closed", "Closed (obligations met)").await.expect(200);
+        let _ = report(&server, "ended", "pending", "Rejected").await.expect(200);
         let _ = close(&server, "closed").await.expect(200);
         for (number, status) in OPEN.iter().enumerate() {
             for customer in ["pending", "closed"] {
                 let refused = report(&server, &format!("new-{number}"), customer, status).await;
                 assert_eq!(refused.code(400), "failed_precondition", "{customer} {status}");
+                let told = r#"[{"field":"status","error":"an open loan needs an Active customer"}]"#;
+                assert_eq!(refused.json["message"], told, "{customer} {status}");
             }
-            let reopened = report(&server, "known", "closed", status).await;
-            assert_eq!(reopened.code(409), "aborted", "{status}");
+            for (loan, customer) in [("known", "closed"), ("ended", "pending")] {
+                let reopened = report(&server, loan, customer, status).await;
+                assert_eq!(reopened.code(409), "aborted", "{customer} {status}");
+                let told = "a loan that has ended is reopened only for an Active customer";
+                assert_eq!(reopened.json["message"], told, "{customer} {status}");
+            }
         }
         let updated = with(position("closed", "Closed (written off)"), "totalPaid", json!(7));
         assert_eq!(server.put(&path("known"), updated).await.expect(200).json["totalPaid"], 7);
-        assert_eq!(server.get("/v1/loans").await.expect(200).json["total"], 1);
+        assert_eq!(server.get("/v1/loans").await.expect(200).json["total"], 2);
     }
 
     async fn a_loan_never_moves_to_another_customer(server: Server) {

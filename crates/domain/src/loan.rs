@@ -290,9 +290,9 @@ pub enum LoanRefusal {
     /// A new open loan needs an Active customer.
     #[error("an open loan needs an Active customer")]
     CustomerNotActive,
-    /// A closed customer's loan is never reopened.
-    #[error("a loan of a closed customer cannot be reopened")]
-    CustomerClosed,
+    /// A known loan that has ended is reopened for an Active customer alone: a closed one's never is.
+    #[error("a loan that has ended is reopened only for an Active customer")]
+    NotReopened,
     /// A loan never moves to another customer.
     #[error("the loan belongs to another customer")]
     OtherCustomer,
@@ -317,7 +317,7 @@ impl Loan {
         let was_open = stored.is_some_and(|loan| loan.position.status.is_open());
         if position.status.is_open() && !was_open && customer.permit(crate::Transition::OpenLoan).is_err() {
             let new = stored.is_none();
-            return Err(if new { LoanRefusal::CustomerNotActive } else { LoanRefusal::CustomerClosed });
+            return Err(if new { LoanRefusal::CustomerNotActive } else { LoanRefusal::NotReopened });
         }
         if stored.is_some_and(|loan| loan.position == position) {
             return Ok(Outcome::Unchanged);

@@ -70,8 +70,13 @@ impl Problems {
 
     /// The answer that tells them.
     pub(super) fn answer(&self) -> Answer {
+        self.answer_as("invalid_argument")
+    }
+
+    /// Every 400 tells its problems in this form, whatever its code.
+    fn answer_as(&self, code: &str) -> Answer {
         let entries = serde_json::to_string(&self.0).expect("problems are text");
-        plain(StatusCode::BAD_REQUEST, "invalid_argument", &entries)
+        plain(StatusCode::BAD_REQUEST, code, &entries)
     }
 }
 
@@ -169,8 +174,10 @@ pub(super) fn refusal(error: &OperationError, request_id: &RequestId, keyed: boo
                 format!("not possible: no update changes {}, which differ from the request", names.join(", "));
             plain(StatusCode::CONFLICT, "aborted", &message)
         }
-        OperationError::Loan(LoanRefusal::CustomerNotActive) => {
-            plain(StatusCode::BAD_REQUEST, "failed_precondition", "an open loan needs an Active customer")
+        OperationError::Loan(refusal @ LoanRefusal::CustomerNotActive) => {
+            let mut problems = Problems::default();
+            problems.add("status", refusal.to_string());
+            problems.answer_as("failed_precondition")
         }
         OperationError::Loan(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal.to_string()),
         OperationError::Webhook(refusal) => plain(StatusCode::CONFLICT, "aborted", &refusal.to_string()),
