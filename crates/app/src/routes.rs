@@ -134,6 +134,22 @@ mod tests {
     }
 
     #[test]
+    fn every_operation_with_a_json_body_shows_an_example_of_it() {
+        let (_, document) = whole();
+        let shows = |shown: &Value| shown.get("example").or_else(|| shown.get("examples")).is_some();
+        let mut bodies = 0;
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let Some(body) = operation.pointer("/requestBody/content/application~1json") else { continue };
+                let named = body["schema"]["$ref"].as_str().and_then(|name| document.pointer(&name[1..]));
+                bodies += 1;
+                assert!(shows(body) || shows(&body["schema"]) || named.is_some_and(shows), "{method} {path}");
+            }
+        }
+        assert!(bodies > 10, "{bodies}");
+    }
+
+    #[test]
     fn every_route_is_documented_and_every_documented_path_is_a_route() {
         let (router, document) = whole();
         let documented: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();

@@ -54,7 +54,7 @@ async fn the_examples_of_the_document_are_taken() {
     let document = document();
     let example = |name: &str| document["components"]["schemas"][name]["example"].clone();
     kit.post(&example("CustomerBatch")).await.ok();
-    kit.put(CUSTOMERS, &example("CustomerBatch")).await.ok();
+    kit.put(CUSTOMERS, &example("CustomerReplacementBatch")).await.ok();
     kit.put(ACCOUNTS, &example("AccountBatch")).await.ok();
     let card = example("CardBatch");
     let [customer, account] =
