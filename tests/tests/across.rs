@@ -128,6 +128,40 @@ both! {
         assert_eq!(server.post("/v1/customers", json!({"externalId": "ada"})).await.status, 409);
     }
 
+    async fn the_history_tells_what_every_dialect_did_and_agrees_with_each_of_their_views(server: Server) {
+        let body = json!({"name": "Alan Turing", "email": "alan@example.com", "source": "web", "is_active": false});
+        let created = crm(&server, Method::POST, "/customers", Some(body)).await.expect(201).json;
+        let id = created["customer_id"].as_str().unwrap();
+        let (external, number) = (format!("/v1/customers/external/{id}"), format!("/v1/customers/{}", created["id"]));
+        let mut states = vec![views(&server, id).await.0];
+        let _ = crm(&server, Method::PATCH, &format!("/customers/{id}"), Some(json!({"is_active": true}))).await.expect(200);
+        states.push(views(&server, id).await.0);
+        let _ = server.put(&external, json!({"emailAddress": "am@example.com"})).await.expect(200);
+        states.push(views(&server, id).await.0);
+        let _ = publish(&server, Method::PUT, id, json!([account("acc", id)])).await.expect(200);
+        assert_eq!(profile(&server, id).await.expect(200).json["postalCode"], "10115");
+        states.push(views(&server, id).await.0);
+        let close = json!({"closureDate": "2099-02-01", "closureReasonId": 1});
+        let _ = server.post(&format!("{external}/close"), close).await.expect(200);
+        states.push(views(&server, id).await.0);
+
+        let told = server.get(&format!("{external}/history")).await.expect(200);
+        assert_eq!(server.get(&format!("{number}/history")).await.expect(200).text, told.text);
+        let events = told.json["items"].as_array().unwrap();
+        let kinds: Vec<_> = events.iter().rev().map(|event| event["type"].as_str().unwrap()).collect();
+        let updated = "customer.updated";
+        assert_eq!(kinds, ["customer.created", "customer.activated", updated, updated, "customer.closed"]);
+        for (event, state) in events.iter().rev().zip(&states) {
+            assert_eq!((&event["version"], &event["externalId"]), (&state["version"], &json!(id)));
+            let then = server.get(&format!("{external}?asOf={}", state["version"])).await.expect(200).json;
+            assert_eq!(then, *state);
+        }
+        let changed = |at: usize| &events[events.len() - 1 - at]["changed"];
+        assert_eq!(changed(2)["emailAddress"], json!({"from": "alan@example.com", "to": "am@example.com"}));
+        assert_eq!(changed(3)["postalCode"], json!({"to": "10115"}), "{}", changed(3));
+        assert_eq!(crm(&server, Method::GET, &format!("/customers/{id}"), None).await.json["email"], "am@example.com");
+    }
+
     async fn a_customer_deleted_through_one_dialect_is_gone_from_all(server: Server) {
         let body = json!({"name": "Alan", "email": "alan@example.com", "source": "web", "is_active": false});
         for by_lms in [true, false] {

@@ -142,6 +142,34 @@ both! {
         assert_eq!(created["submittedDate"], "2026-05-22");
     }
 
+    async fn an_external_id_that_looks_like_a_part_of_a_path_is_one_customer_all_the_same(server: Server) {
+        // A client that follows the URL standard resolves dots away, encoded or not: these bytes are sent as they stand.
+        let ask = async |method: &str, path: &str, body: &str| {
+            let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n", server.token());
+            let rest = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            server.raw(format!("{head}{rest}").as_bytes()).await.expect("an answer")
+        };
+        for id in [".", "..", "history", "activate", "close", "external"] {
+            let body = json!({"officeId": 1, "fullname": "Ada", "active": false, "externalId": id});
+            let created = server.post(CUSTOMERS, body).await.expect(200);
+            let (number, today) = (&created.json["id"], &created.json["submittedDate"]);
+            for encoded in [id.to_owned(), id.replace('.', "%2E"), id.replace('.', "%2e")] {
+                let path = format!("/v1/customers/external/{encoded}");
+                assert_eq!(ask("GET", &path, "").await.expect(200).text, created.text, "{path}");
+                let history = ask("GET", &format!("{path}/history"), "").await.expect(200);
+                assert_eq!(history.json["items"][0]["externalId"], id, "{path}");
+            }
+            let path = format!("/v1/customers/external/{}", id.replace('.', "%2E"));
+            assert_eq!(ask("PUT", &path, r#"{"mobileNo":"1"}"#).await.expect(200).json["id"], *number, "{path}");
+            let day = json!({"activationDate": today}).to_string();
+            assert_eq!(ask("POST", &format!("{path}/activate"), &day).await.expect(200).json["status"], "Active", "{path}");
+            let terms = json!({"closureDate": today, "closureReasonId": 1}).to_string();
+            assert_eq!(ask("POST", &format!("{path}/close"), &terms).await.expect(200).json["status"], "Closed", "{path}");
+            assert_eq!(ask("POST", &path, "{}").await.status, 405, "{path} is a customer, no command");
+        }
+        assert_eq!(server.total().await, 6);
+    }
+
     async fn all_problems_of_the_full_form_are_told_at_once(server: Server) {
         let refused = server.post(CUSTOMERS, json!({"mobileNo": "1", "active": true})).await.expect(400);
         assert_eq!(refused.problems(), [

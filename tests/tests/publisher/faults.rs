@@ -40,6 +40,26 @@ both! {
         refused(&answer, 415, "UnsupportedMediaTypeException", "Unsupported media type");
     }
 
+    async fn a_body_of_4_mebibytes_is_read_and_one_byte_more_is_not(server: Server) {
+        let institution = Institution::of(&server).await;
+        institution.create(&[customer("ada")]).await;
+        let account = "/v2/data/customers/ada/accounts/ada-account/cards";
+        for (method, path, array) in [
+            (Method::POST, CUSTOMERS, "customers"), (Method::PUT, CUSTOMERS, "customers"),
+            (Method::PUT, "/v2/data/accounts", "accounts"), (Method::PUT, "/v2/data/customers/ada/accounts", "accounts"),
+            (Method::PUT, account, "cards"),
+        ] {
+            let body = |length: usize| {
+                let body = format!("{{\"{array}\":[]}}");
+                format!("{body}{}", " ".repeat(length - body.len()))
+            };
+            let read = institution.send(method.clone(), path, &body(4 << 20)).await;
+            assert_eq!(problems(&read).len(), 1, "{method} {path}: {}", read.text);
+            let larger = institution.send(method, path, &body((4 << 20) + 1)).await;
+            refused(&larger, 413, "PayloadTooLargeException", "Payload too large");
+        }
+    }
+
     async fn too_many_requests_are_told_when_to_come_again(backend: Backend) {
         let server = Server::start(backend, Options::default().setting("CUSTODIA_RATE_LIMIT", "2")).await;
         let wanted = json!({"scopes": ["api:institution"]});

@@ -9,6 +9,7 @@ mod batches;
 mod cards;
 mod changes;
 mod faults;
+mod holders;
 mod senders;
 mod sessions;
 mod values;

@@ -32,7 +32,7 @@ both! {
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
                 let (server, session) = (Arc::clone(&server), session.clone());
-                let mut people: Vec<Value> = (0..10).map(|step| person(sender * 7 + step)).collect();
+                let mut people: Vec<Value> = (0..50).map(|step| person(sender * 7 + step)).collect();
                 if sender % 2 == 1 {
                     people.reverse();
                 }
