@@ -57,6 +57,12 @@ both! {
         refused(&answer, 404, "ResourceNotFoundException", "Resource not found");
         let half = json!({"sourceAccountId": "seventh", "status": "OPEN"});
         assert!(problems(&institution.put("/v2/data/accounts", &accounts(json!([half]))).await).len() >= 4);
+        let bad = json!({"sourceAccountId": "seventh", "status": "BAD"});
+        let told = problems(&institution.put("/v2/data/accounts", &accounts(json!([bad]))).await);
+        assert_eq!(told, ["accounts[0].status: must be one of OPEN, CLOSED, DISPUTE, FRAUD",
+            "accounts[0].sourceCustomerIds: required", "accounts[0].primarySourceCustomerId: required",
+            "accounts[0].type: required", "accounts[0].sourcePortfolioId: required",
+            "accounts[0].accountOpenDate: required"]);
         let path = "/v2/data/customers/ada/accounts/third/cards";
         let key = json!({"sourceAccountId": "third", "sourceCustomerId": "ada", "last4": "2345", "cardType": "PREPAID"});
         let _ = institution.put(path, &json!({"cards": [key, card("third", "ada", "0001")]})).await.expect(200);

@@ -16,7 +16,7 @@ use thiserror::Error;
 pub use feed::{FEED_SCAN, FeedPage, FeedQuery, read_feed};
 pub use history::{AsOf, HistoryPage};
 pub use loans::{LoanOwner, LoanView, Scorecard};
-pub use programme::{AccountDraft, AccountPut, CardDraft, EnrolledView, Programme, ProgrammeItem};
+pub use programme::{AccountDraft, AccountPut, CardDraft, EnrolledView, Lacking, Programme, ProgrammeItem};
 pub use put::{Beginnings, Effect, PutView, Upsert};
 
 use crate::account::{AccountChange, AccountRule};

@@ -194,6 +194,15 @@ pub enum Programme {
     },
 }
 
+/// The members, by their wire names, that drafts leave out although the records are new; in the order of the drafts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// Of each account.
+    pub accounts: Vec<Vec<&'static str>>,
+    /// Of each card.
+    pub cards: Vec<Vec<&'static str>>,
+}
+
 /// A customer of the programme with its accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrolledView {
@@ -582,6 +591,29 @@ impl Registry {
         R: Fn(Result<&(), &OperationError>) -> Answer + Send + Sync,
     {
         self.execute(caller, &Batch(programme), render).await
+    }
+
+    /// What drafts of a batch lack, as far as it can be told while other parts of the batch cannot be read.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a store cannot answer.
+    pub async fn lacking(
+        &self,
+        organization: OrganizationId,
+        accounts: &[AccountDraft],
+        cards: &[(AccountId, CardDraft)],
+    ) -> Result<Lacking, StoreError> {
+        let ids = accounts.iter().map(|draft| &draft.id).chain(cards.iter().map(|(account, _)| account));
+        let ids: BTreeSet<_> = ids.cloned().collect();
+        let stored = Workspace::load(self, organization, ids).await?.stored;
+        let of_account = |draft: &AccountDraft| {
+            draft.complete(stored.get(&draft.id).map(Account::details)).err().unwrap_or_default()
+        };
+        let of_card = |(account, draft): &(AccountId, CardDraft)| {
+            let card = stored.get(account).and_then(|account| account.cards().get(&draft.key));
+            draft.complete(card).err().unwrap_or_default()
+        };
+        Ok(Lacking { accounts: accounts.iter().map(of_account).collect(), cards: cards.iter().map(of_card).collect() })
     }
 
     /// A customer with its accounts; `None` where the organization has none of that external id.

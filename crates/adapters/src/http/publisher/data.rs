@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::call::{Call, Data};
 use super::error::{Items, Refused, refusal};
-use super::forms::Terms;
+use super::forms::{Named, Terms};
 use super::{Publisher, forms, schema};
 use crate::http::idempotency::respond;
 
@@ -64,7 +64,8 @@ pub(super) async fn put_accounts(
     Data(mut call): Data,
 ) -> Result<Response, Refused> {
     let now = publisher.registry.now().at;
-    let accounts = forms::accounts(call.body.as_ref(), None, now, &mut call.problems);
+    let (accounts, named) = forms::accounts(call.body.as_ref(), None, now, &mut call.problems);
+    tell_lacking(&publisher, &mut call, &named).await?;
     let programme = accounts.map(|accounts| Programme::Accounts { holder: None, accounts });
     run(&publisher, call, programme, Items::ACCOUNTS).await
 }
@@ -81,7 +82,8 @@ pub(super) async fn put_accounts_of(
 ) -> Result<Response, Refused> {
     let holder = call.path_id("sourceCustomerId");
     let now = publisher.registry.now().at;
-    let accounts = forms::accounts(call.body.as_ref(), holder.as_ref(), now, &mut call.problems);
+    let (accounts, named) = forms::accounts(call.body.as_ref(), holder.as_ref(), now, &mut call.problems);
+    tell_lacking(&publisher, &mut call, &named).await?;
     let programme = accounts.map(|accounts| Programme::Accounts { holder, accounts });
     run(&publisher, call, programme, Items::ACCOUNTS).await
 }
@@ -96,10 +98,17 @@ pub(super) async fn put_accounts_of(
 pub(super) async fn put_cards(State(publisher): State<Publisher>, Data(mut call): Data) -> Result<Response, Refused> {
     let (holder, account) = (call.path_id("sourceCustomerId"), call.path_id("sourceAccountId"));
     let now = publisher.registry.now().at;
-    let cards = forms::cards(call.body.as_ref(), account.as_ref(), now, &mut call.problems);
+    let (cards, named) = forms::cards(call.body.as_ref(), account.as_ref(), now, &mut call.problems);
+    tell_lacking(&publisher, &mut call, &named).await?;
     let wanted = holder.zip(account).zip(cards);
     let programme = wanted.map(|((holder, account), cards)| Programme::Cards { holder, account, cards });
     run(&publisher, call, programme, Items::CARDS).await
+}
+
+/// A request with problems is told what its new records lack, too.
+async fn tell_lacking(publisher: &Publisher, call: &mut Call, named: &Named) -> Result<(), Refused> {
+    let told = named.tell_lacking(&publisher.registry, call.principal.organization, &mut call.problems).await;
+    told.map_err(|error| Refused::store(&error, &call.ids))
 }
 
 async fn run(

@@ -2,6 +2,7 @@
 //!
 //! Owns types, titles, statuses and words. It must not know any route.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
@@ -89,6 +90,15 @@ impl Problems {
     /// Adds a problem of what the caller has named itself. A card number is no name that is repeated.
     pub(super) fn add_named(&mut self, name: &str, error: impl Display) {
         self.add(masked(name), error);
+    }
+
+    /// Where there is a problem; for an item of a list of values also where the list is.
+    pub(super) fn places(&self) -> HashSet<String> {
+        let place = |text: &String| text.split_once(": ").map_or("", |(place, _)| place).to_owned();
+        let places: Vec<String> = self.texts.iter().map(place).collect();
+        let lists = places.iter().filter_map(|place| Some(place.strip_suffix(']')?.rsplit_once('[')?.0.to_owned()));
+        let lists: Vec<String> = lists.collect();
+        places.into_iter().chain(lists).collect()
     }
 
     /// The body is no JSON object.
@@ -294,7 +304,7 @@ pub(super) fn refusal(error: &OperationError, items: Items, ids: &Ids, keyed: bo
         OperationError::InvalidItems(found) => {
             let mut texts: Vec<_> = found.iter().map(|problem| items.problem(problem)).collect();
             // A date may break one rule under two names.
-            let mut seen = std::collections::HashSet::new();
+            let mut seen = HashSet::new();
             texts.retain(|text| seen.insert(text.clone()));
             answer(INVALID, &texts, ids)
         }

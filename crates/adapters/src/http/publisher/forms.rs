@@ -10,8 +10,9 @@ use custodia_domain::account::{
 };
 use custodia_domain::customer::Rule;
 use custodia_domain::facets::{Alert, CountryCode, Enrolment, OptIn, PostalCode, Redemption, Subsidiary, Targeting};
-use custodia_domain::registry::{AccountDraft, AccountPut, CardDraft, ProgrammeItem};
-use custodia_domain::{ExternalId, Patch, Timestamp, Version};
+use custodia_domain::ports::StoreError;
+use custodia_domain::registry::{AccountDraft, AccountPut, CardDraft, ProgrammeItem, Registry};
+use custodia_domain::{ExternalId, OrganizationId, Patch, Timestamp, Version};
 
 use super::error::{EXPECTED_VERSION, Problems, rule_text};
 use super::fields::{CARD_NUMBER, Fields, Form, id, one_of, text, time};
@@ -35,6 +36,47 @@ impl Batch {
     fn new(now: Timestamp, form: Form) -> Self {
         let (customers, accounts, cards) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { now, form, replaces: true, customers, accounts, cards }
+    }
+}
+
+/// What a batch names, as far as it can be read, and where.
+#[derive(Default)]
+pub(super) struct Named {
+    places: Vec<String>,
+    accounts: Vec<AccountDraft>,
+    card_places: Vec<String>,
+    cards: Vec<(AccountId, CardDraft)>,
+}
+
+impl Named {
+    fn by(batch: Batch) -> Self {
+        let (places, accounts) = batch.accounts.into_values().unzip();
+        let cards = batch.cards.into_iter().map(|((account, _), (place, draft))| (place, (account, draft)));
+        let (card_places, cards) = cards.unzip();
+        Self { places, accounts, card_places, cards }
+    }
+
+    /// Adds what new records lack to the problems that a request has already.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    pub(super) async fn tell_lacking(
+        &self,
+        registry: &Registry,
+        organization: OrganizationId,
+        problems: &mut Problems,
+    ) -> Result<(), StoreError> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let lacking = registry.lacking(organization, &self.accounts, &self.cards).await?;
+        let told = problems.places();
+        let accounts = self.places.iter().zip(lacking.accounts);
+        for (place, names) in accounts.chain(self.card_places.iter().zip(lacking.cards)) {
+            let missing = names.into_iter().map(|name| format!("{place}.{name}")).filter(|at| !told.contains(at));
+            missing.for_each(|at| problems.add(at, rule_text(Rule::Required)));
+        }
+        Ok(())
     }
 }
 
@@ -64,15 +106,17 @@ pub(super) fn customers(
     read.into_iter().collect()
 }
 
-/// Reads a batch of accounts, or of changes of them; with `holder`, that customer's.
+/// Reads a batch of accounts, or of changes of them; with `holder`, that customer's. What it names is known even where the
+/// whole of it cannot be read.
 pub(super) fn accounts(
     body: Option<&Json>,
     holder: Option<&ExternalId>,
     now: Timestamp,
     problems: &mut Problems,
-) -> Option<Vec<AccountPut>> {
+) -> (Option<Vec<AccountPut>>, Named) {
     let mut batch = Batch::new(now, Form::Changes);
-    let mut fields = Fields::of(body?, String::new(), Form::Whole, problems)?;
+    let fields = body.and_then(|body| Fields::of(body, String::new(), Form::Whole, problems));
+    let Some(mut fields) = fields else { return (None, Named::default()) };
     let items = fields.required_array("accounts", 1, BATCH);
     let read = items.iter().enumerate().map(|(at, item)| {
         let path = format!("accounts[{at}]");
@@ -80,18 +124,19 @@ pub(super) fn accounts(
     });
     let read: Vec<_> = read.collect();
     fields.finish();
-    read.into_iter().collect()
+    (read.into_iter().collect(), Named::by(batch))
 }
 
-/// Reads a batch of cards of one account, or of changes of them.
+/// Reads a batch of cards of one account, or of changes of them; like [`accounts`].
 pub(super) fn cards(
     body: Option<&Json>,
     account: Option<&AccountId>,
     now: Timestamp,
     problems: &mut Problems,
-) -> Option<Vec<CardDraft>> {
+) -> (Option<Vec<CardDraft>>, Named) {
     let mut batch = Batch::new(now, Form::Changes);
-    let mut fields = Fields::of(body?, String::new(), Form::Whole, problems)?;
+    let fields = body.and_then(|body| Fields::of(body, String::new(), Form::Whole, problems));
+    let Some(mut fields) = fields else { return (None, Named::default()) };
     let items = fields.required_array("cards", 1, BATCH);
     let read = items.iter().enumerate().map(|(at, item)| {
         let path = format!("cards[{at}]");
@@ -99,7 +144,7 @@ pub(super) fn cards(
     });
     let read: Vec<_> = read.collect();
     fields.finish();
-    read.into_iter().collect()
+    (read.into_iter().collect(), Named::by(batch))
 }
 
 fn customer(value: &Json, path: &str, batch: &mut Batch, problems: &mut Problems) -> Option<ProgrammeItem> {

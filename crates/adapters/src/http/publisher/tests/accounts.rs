@@ -69,6 +69,47 @@ async fn a_new_account_needs_every_required_member_and_says_so_at_once() {
 }
 
 #[tokio::test]
+async fn what_a_new_record_lacks_is_told_beside_what_is_wrong() {
+    let kit = Kit::new().await;
+    kit.create(&[customer("ada")]).await;
+    let events = kit.events().await;
+    let bad = json!({"sourceAccountId": "new", "status": "BAD", "sourceCustomerIds": ["ada", ""], "cards": [
+        {"sourceAccountId": "new", "sourceCustomerId": "ada", "last4": "1111", "iin": "1"},
+        {"sourceAccountId": "new", "sourceCustomerId": "ada"}]});
+    let known = json!({"sourceAccountId": "ada-acc", "type": null, "cards": [
+        {"sourceAccountId": "ada-acc", "sourceCustomerId": "ada", "last4": "2345", "iin": "1"}]});
+    for path in [ACCOUNTS, OF_ADA] {
+        let mut told = kit.put(path, &accounts(&[bad.clone(), known.clone()])).await.problems();
+        told.sort();
+        let mut expected = [
+            "accounts[0].accountOpenDate: required",
+            "accounts[0].cards[0].cardType: required",
+            "accounts[0].cards[0].iin: must be 6 or 8 digits",
+            "accounts[0].cards[0].networkIdentifier: required",
+            "accounts[0].cards[0].openDate: required",
+            "accounts[0].cards[0].status: required",
+            "accounts[0].cards[1].last4: required",
+            "accounts[0].primarySourceCustomerId: required",
+            "accounts[0].sourceCustomerIds[1]: must not be empty",
+            "accounts[0].sourcePortfolioId: required",
+            "accounts[0].status: must be one of OPEN, CLOSED, DISPUTE, FRAUD",
+            "accounts[0].type: required",
+            "accounts[1].cards[0].iin: must be 6 or 8 digits",
+            "accounts[1].type: must not be null",
+        ];
+        expected.sort_unstable();
+        assert_eq!(told, expected);
+    }
+    let key =
+        |last4: &str| json!({"sourceAccountId": "ada-acc", "sourceCustomerId": "ada", "last4": last4, "iin": "1"});
+    let told = kit.put(CARDS, &cards(&[key("2345"), key("7777")])).await.problems();
+    let [first, second] = [0, 1].map(|at| format!("cards[{at}].iin: must be 6 or 8 digits"));
+    let missing = ["cardType", "status", "networkIdentifier", "openDate"].map(|it| format!("cards[1].{it}: required"));
+    assert_eq!(told, [&[first, second][..], &missing].concat());
+    assert_eq!(kit.events().await, events);
+}
+
+#[tokio::test]
 async fn the_customer_of_the_path_exists_and_holds_the_accounts() {
     let kit = Kit::new().await;
     kit.create(&[customer("ada"), customer("b/ö%b")]).await;
