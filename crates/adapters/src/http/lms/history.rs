@@ -7,17 +7,14 @@ use axum::response::Response;
 use custodia_domain::ports::Selector;
 use custodia_domain::registry::{AsOf, HistoryPage};
 use custodia_domain::{CustomerId, OrganizationId, Timestamp, Version};
-use http::HeaderValue;
-use http::header::LINK;
 use serde::Serialize;
 
 use super::call::{Call, Read, json_answer};
 use super::error::{Problems, Refused};
-use super::list::{others, read_rows};
+use super::list::{linked, others, read_rows};
 use super::{Lms, schema};
 use crate::event_json::EventBody;
 use crate::http::cursor::{CursorKey, Walk, filter_hash};
-use crate::http::idempotency::respond;
 use crate::http::query::Query;
 
 const ROUTE: &str = "/v1/customers/{customer_id}/history";
@@ -57,12 +54,8 @@ pub(super) async fn list(State(lms): State<Lms>, Read(mut call): Read) -> Result
     let next = next(&lms.cursors, caller.organization, &page);
     let items = page.events.iter().map(|event| EventBody::of_customer(caller.organization, event)).collect();
     let body = HistoryBody { items, rows_per_page: rows, next: next.as_deref() };
-    let mut response = respond(json_answer(serde_json::to_vec(&body).expect("events are text and numbers")));
-    let link = next.map(|next| format!("<{}?{others}after={next}>; rel=\"next\"", uri.path()));
-    if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
+    let answer = json_answer(serde_json::to_vec(&body).expect("events are text and numbers"));
+    Ok(linked(answer, uri.path(), &others, next.as_deref()))
 }
 
 fn walk(organization: OrganizationId) -> Walk<'static> {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use custodia_domain::ports::{Boundary, CustomerFilter, CustomerQuery, Direction, Selector, SortKey, Window};
 use custodia_domain::registry::{CustomerView, ViewPage};
 use custodia_domain::search::{finds, query_words};
-use custodia_domain::{ExternalId, OfficeId, OrganizationId, Status};
+use custodia_domain::{Answer, ExternalId, OfficeId, OrganizationId, Status};
 use http::header::LINK;
 use http::{HeaderValue, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -196,22 +196,16 @@ impl Wanted {
                     let place = Place { sort: self.sort, direction: self.direction, boundary };
                     cursors.seal_place(&self.walk(organization), &place)
                 });
-                let mut response = json(&WalkBody { items, rows_per_page, next: next.as_deref() });
-                if let Some(next) = &next
-                    && let Ok(link) =
-                        HeaderValue::try_from(format!("<{}?{}after={next}>; rel=\"next\"", uri.path(), self.others))
-                {
-                    response.headers_mut().insert(LINK, link);
-                }
-                return response;
+                let answer = json(&WalkBody { items, rows_per_page, next: next.as_deref() });
+                return linked(answer, uri.path(), &self.others, next.as_deref());
             }
         };
-        json(&PageBody { items, total: found.total.unwrap_or_default(), page, rows_per_page })
+        respond(json(&PageBody { items, total: found.total.unwrap_or_default(), page, rows_per_page }))
     }
 }
 
-fn json(body: &impl Serialize) -> Response {
-    respond(json_answer(serde_json::to_vec(body).expect("a list of customers is text and numbers")))
+fn json(body: &impl Serialize) -> Answer {
+    json_answer(serde_json::to_vec(body).expect("a list of customers is text and numbers"))
 }
 
 fn read_filter(query: &mut Query, problems: &mut Problems) -> (CustomerFilter, Option<ExternalId>) {
@@ -299,6 +293,16 @@ fn hash(filter: &CustomerFilter, external_id: Option<&ExternalId>) -> [u8; 32] {
     let office = filter.office.map(|office| office.to_string()).unwrap_or_default();
     let fixed = [filter.status.map_or("", Status::label), &office, external_id.map_or("", ExternalId::as_str)];
     filter_hash(fixed.into_iter().chain(filter.words.iter().map(String::as_str)))
+}
+
+/// An answer with the link to the next page of its walk, where there is one.
+pub(super) fn linked(answer: Answer, path: &str, others: &str, next: Option<&str>) -> Response {
+    let mut response = respond(answer);
+    let link = next.map(|next| format!("<{path}?{others}after={next}>; rel=\"next\""));
+    if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    response
 }
 
 /// The query without its cursor, for the link to the next page.

@@ -22,7 +22,7 @@ use super::call::{BareWrite, Call, Read, Write, json_answer};
 use super::error::{Problems, Refused, absent, refusal};
 use super::events::read_within;
 use super::fields::Fields;
-use super::list::read_choice;
+use super::list::{linked, others, read_choice};
 use super::view::Shown;
 use super::{Lms, schema};
 use crate::event_json::EventId;
@@ -384,36 +384,43 @@ struct DeliveriesBody<'a> {
 /// delivered or parked is kept for 30 days, unless the deployment says otherwise.
 #[utoipa::path(get, path = "/v1/webhook-endpoints/{endpoint_id}/deliveries", operation_id = "listWebhookDeliveries",
     tag = "Webhooks", params(schema::ListWebhookDeliveries),
-    responses((status = 200, description = "A page of deliveries", body = schema::WebhookDeliveryList)))]
+    responses((status = 200, description = "A page of deliveries", body = schema::WebhookDeliveryList,
+        headers(("Link" = String, description = "The next page, `rel=\"next\"`; absent on the last one")))))]
 pub(super) async fn deliveries(State(lms): State<Lms>, Read(mut call): Read) -> Result<Response, Refused> {
-    let organization = call.principal.organization;
-    let id = read_id(&mut call);
-    let (query, problems) = (&mut call.query, &mut call.problems);
-    let status = read_choice(query, problems, "state", status_of, "must be pending, delivered or parked");
-    let limit = u8::try_from(read_within(query, problems, "limit", (1, 20, 100))).expect("100 fits 8 bits");
-    let (shown_id, shown_status) = (id.map(|id| id.to_string()), status.map_or("", DeliveryStatus::label));
-    let filter = filter_hash([shown_id.as_deref().unwrap_or_default(), shown_status]);
-    let walk = Walk { route: DELIVERIES, organization, filter };
-    let before = match query.take("after") {
-        None | Some("") => None,
-        Some(cursor) => {
-            let place = lms.cursors.open(&walk, cursor).ok().and_then(|bytes| sequence_of(&bytes));
-            if place.is_none() {
-                problems.add("after", "is not a cursor of this list with these filters");
-            }
-            place
-        }
-    };
-    let (caller, endpoint) = call.ready(id)?;
-    let mut wanted = DeliveryQuery { organization, endpoint, status, before, limit };
+    let wanted = read_id(&mut call).map(|endpoint| read_deliveries(&lms, &mut call, endpoint));
+    let (others, uri) = (others(&call.query), call.parts.uri.clone());
+    let (caller, wanted) = call.ready(wanted)?;
     let found = lms.registry.deliveries(&wanted).await;
     let found = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
     let found = found.ok_or_else(|| Refused::absent(ABSENT))?;
-    let is_full = found.len() >= usize::from(limit);
-    wanted.before = found.last().map(|record| record.sequence);
-    let next = wanted.before.filter(|_| is_full).map(|last| lms.cursors.seal(&walk, &last.get().to_be_bytes()));
-    let items = found.iter().map(|record| DeliveryBody::of(organization, record)).collect();
-    Ok(respond(written(&DeliveriesBody { items, next: next.as_deref() })))
+    let last = found.last().filter(|_| found.len() >= usize::from(wanted.limit)).map(|record| record.sequence);
+    let next = last.map(|last| lms.cursors.seal(&walk_of(&wanted), &last.get().to_be_bytes()));
+    let items = found.iter().map(|record| DeliveryBody::of(wanted.organization, record)).collect();
+    let answer = written(&DeliveriesBody { items, next: next.as_deref() });
+    Ok(linked(answer, uri.path(), &others, next.as_deref()))
+}
+
+/// Which deliveries to an endpoint are wanted; problems say what cannot be read.
+fn read_deliveries(lms: &Lms, call: &mut Call, endpoint: WebhookId) -> DeliveryQuery {
+    let (query, problems) = (&mut call.query, &mut call.problems);
+    let status = read_choice(query, problems, "state", status_of, "must be pending, delivered or parked");
+    let limit = u8::try_from(read_within(query, problems, "limit", (1, 20, 100))).expect("100 fits 8 bits");
+    let organization = call.principal.organization;
+    let mut wanted = DeliveryQuery { organization, endpoint, status, before: None, limit };
+    if let Some(cursor) = query.take("after").filter(|cursor| !cursor.is_empty()) {
+        wanted.before = lms.cursors.open(&walk_of(&wanted), cursor).ok().and_then(|bytes| sequence_of(&bytes));
+        if wanted.before.is_none() {
+            problems.add("after", "is not a cursor of this list with these filters");
+        }
+    }
+    wanted
+}
+
+/// The walk of that list, wherever it stands.
+fn walk_of(wanted: &DeliveryQuery) -> Walk<'static> {
+    let (endpoint, status) = (wanted.endpoint.to_string(), wanted.status.map_or("", DeliveryStatus::label));
+    let filter = filter_hash([endpoint.as_str(), status]);
+    Walk { route: DELIVERIES, organization: wanted.organization, filter }
 }
 
 fn sequence_of(bytes: &[u8]) -> Option<Sequence> {

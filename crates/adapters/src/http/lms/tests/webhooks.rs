@@ -233,8 +233,11 @@ async fn deliveries_are_shown_with_their_attempts_and_replayed() {
             "attempts": [{"at": "2026-05-25T09:30:00Z", "durationMs": 5, "failure": "timeout"}]})
     );
     assert_eq!(kit.get(&format!("{list}?state=parked")).await.ok()["items"], json!([parked]));
-    let page = kit.get(&format!("{list}?limit=2")).await.ok();
+    let first = kit.get(&format!("{list}?limit=2")).await;
+    let link = first.header("link").unwrap().to_owned();
+    let page = first.ok();
     let next = page["next"].as_str().unwrap();
+    assert_eq!(link, format!("<{list}?limit=2&after={next}>; rel=\"next\""));
     let rest = kit.get(&format!("{list}?limit=2&after={next}")).await.ok();
     assert_eq!((&rest["items"][0], rest.get("next")), (&all["items"][2], None));
     assert_eq!(kit.get(&format!("{list}?limit=2&state=parked&after={next}")).await.fields(), ["after"]);
