@@ -162,6 +162,13 @@ impl Watcher {
         }
     }
 
+    /// Waits until the organization has an event after all that it was told to have; without end where none comes.
+    pub async fn changed(&mut self) {
+        if self.news.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Rests for so long, or until the service stops.
     pub async fn rest(&self, pause: Duration) {
         let _ = tokio::time::timeout(pause, self.closing.cancelled()).await;

@@ -235,6 +235,10 @@ impl WebhookStore for Nothing {
         Ok(Vec::new())
     }
 
+    async fn renew(&self, _: u128, _: &[OrganizationId], _: Timestamp) -> Result<Vec<OrganizationId>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn release(&self, _: u128, _: OrganizationId) -> Result<(), StoreError> {
         Ok(())
     }
@@ -243,7 +247,7 @@ impl WebhookStore for Nothing {
         Ok(false)
     }
 
-    async fn due(&self, _: OrganizationId, _: Timestamp, _: u16) -> Result<Vec<DueDelivery>, StoreError> {
+    async fn due(&self, _: OrganizationId, _: Timestamp, _: u16, _: u16) -> Result<Vec<DueDelivery>, StoreError> {
         Ok(Vec::new())
     }
 

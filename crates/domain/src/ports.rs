@@ -682,10 +682,10 @@ pub trait WebhookStore: Send + Sync {
         id: WebhookId,
     ) -> Result<Option<WebhookEndpoint>, StoreError>;
 
-    /// Takes or renews the leases of at most `limit` organizations until `until`, and answers them: those that have
-    /// something to enqueue for an enabled endpoint or a delivery due at `now`, and whose lease is the owner's, free,
-    /// or over at `now`. The owner's own come first, then those that have waited longest. Each lease is taken by a
-    /// compare-and-set of its own.
+    /// Takes the leases of at most `limit` organizations until `until`, and answers them: those that have something to
+    /// enqueue for an enabled endpoint or a delivery due at `now`, and whose lease is free or over at `now`. What the
+    /// owner holds is not among them; it is [renewed](Self::renew). Those come first that nobody ever had, then those
+    /// whose last lease ended first, so that all come to their turn. Each lease is taken by a compare-and-set of its own.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot answer; leases that were taken before that end by time.
@@ -695,6 +695,18 @@ pub trait WebhookStore: Send + Sync {
         now: Timestamp,
         until: Timestamp,
         limit: u16,
+    ) -> Result<Vec<OrganizationId>, StoreError>;
+
+    /// Prolongs leases until `until`, and answers those that are the owner's; one that is over but that nobody took
+    /// still is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer; some may be prolonged then.
+    async fn renew(
+        &self,
+        owner: u128,
+        organizations: &[OrganizationId],
+        until: Timestamp,
     ) -> Result<Vec<OrganizationId>, StoreError>;
 
     /// Gives a lease back, if it is the owner's.
@@ -718,8 +730,8 @@ pub trait WebhookStore: Send + Sync {
         limit: u16,
     ) -> Result<bool, StoreError>;
 
-    /// Deliveries that are due, of enabled endpoints, at most `limit` (1 to 500): the endpoints take turns, each by the
-    /// instants of its deliveries. Of one endpoint and one [lane](LoggedEvent::lane) only the first pending delivery is
+    /// Deliveries that are due, of enabled endpoints, at most `each` of one endpoint and `limit` (1 to 500) in all: the
+    /// endpoints take turns, each by the instants of its deliveries. Of one endpoint and one [lane](LoggedEvent::lane) only the first pending delivery is
     /// ever due, so that a later one waits until it is delivered or parked.
     ///
     /// # Errors
@@ -728,6 +740,7 @@ pub trait WebhookStore: Send + Sync {
         &self,
         organization: OrganizationId,
         now: Timestamp,
+        each: u16,
         limit: u16,
     ) -> Result<Vec<DueDelivery>, StoreError>;
 

@@ -107,10 +107,11 @@ impl Organization {
     }
 
     /// Due deliveries of enabled endpoints, the endpoints taking turns.
-    fn due(&self, now: Timestamp) -> Vec<(WebhookId, Sequence)> {
+    fn due(&self, now: Timestamp, each: u16) -> Vec<(WebhookId, Sequence)> {
         let mut due = Vec::new();
         for endpoint in self.enabled() {
             let heads = self.heads(endpoint.id()).into_iter().take_while(|(next_at, _)| *next_at <= now);
+            let heads = heads.take(usize::from(each));
             due.extend(heads.enumerate().map(|(turn, (at, sequence))| (turn, at, sequence, endpoint.id())));
         }
         due.sort();
@@ -119,7 +120,7 @@ impl Organization {
 
     fn has_work(&self, now: Timestamp) -> bool {
         let last = self.last_sequence();
-        self.enabled().any(|endpoint| endpoint.position() < last) || !self.due(now).is_empty()
+        self.enabled().any(|endpoint| endpoint.position() < last) || !self.due(now, 1).is_empty()
     }
 
     fn entry(&self, sequence: Sequence) -> &custodia_domain::ports::LogEntry {
@@ -241,22 +242,33 @@ impl WebhookStore for MemoryStore {
     ) -> Result<Vec<OrganizationId>, StoreError> {
         let mut state = self.lock();
         let is_free = |lease: &Lease| {
-            lease.owner.is_none_or(|holder| holder == owner) || lease.until.is_none_or(|until| until <= now)
+            lease.owner.is_none() || lease.until.is_none_or(|until| until <= now)
         };
         let mut waiting: Vec<_> = state
             .organizations
             .iter()
             .filter(|(_, kept)| is_free(&kept.webhooks.lease) && kept.has_work(now))
-            .map(|(id, kept)| (kept.webhooks.lease.owner != Some(owner), kept.webhooks.lease.until, *id))
+            .map(|(id, kept)| (kept.webhooks.lease.until, *id))
             .collect();
         waiting.sort();
-        let claimed: Vec<_> = waiting.into_iter().take(usize::from(limit)).map(|(_, _, id)| id).collect();
+        let claimed: Vec<_> = waiting.into_iter().take(usize::from(limit)).map(|(_, id)| id).collect();
         for id in &claimed {
             if let Some(kept) = state.organizations.get_mut(id) {
                 kept.webhooks.lease = Lease { owner: Some(owner), until: Some(until) };
             }
         }
         Ok(claimed)
+    }
+
+    async fn renew(
+        &self,
+        owner: u128,
+        organizations: &[OrganizationId],
+        until: Timestamp,
+    ) -> Result<Vec<OrganizationId>, StoreError> {
+        let prolong = |kept: &mut Organization| kept.webhooks.lease.until = Some(until);
+        let renewed = organizations.iter().filter(|id| self.as_owner(**id, owner, prolong).is_some());
+        Ok(renewed.copied().collect())
     }
 
     async fn release(&self, owner: u128, organization: OrganizationId) -> Result<(), StoreError> {
@@ -278,10 +290,11 @@ impl WebhookStore for MemoryStore {
         &self,
         organization: OrganizationId,
         now: Timestamp,
+        each: u16,
         limit: u16,
     ) -> Result<Vec<DueDelivery>, StoreError> {
         Ok(self.ask(organization, |kept| {
-            let due = kept.due(now).into_iter().take(usize::from(limit));
+            let due = kept.due(now, each).into_iter().take(usize::from(limit));
             let delivery = |(endpoint, sequence)| DueDelivery {
                 endpoint,
                 entry: kept.entry(sequence).clone(),

@@ -24,21 +24,23 @@ use super::events::{self, event_columns};
 pub(super) const CLAIMABLE: &str = "
     select l.organization_id
     from webhook_leases l join organizations o on o.id = l.organization_id
-    where (l.owner is null or l.owner = $1 or l.ends_at <= $2)
+    where (l.owner is null or l.ends_at <= $1)
         and exists (select 1 from webhook_endpoints w
             where w.organization_id = l.organization_id and w.deleted_at is null and w.disabled_at is null
                 and (w.position < o.next_sequence
                     or (select d.sequence from webhook_deliveries d
                         where d.organization_id = w.organization_id and d.endpoint_id = w.id and d.is_head
-                            and d.at <= $2
+                            and d.at <= $1
                         order by d.at, d.sequence
                         limit 1) is not null))
-    order by (l.owner is not distinct from $1) desc, l.ends_at nulls first, l.organization_id
-    limit $3";
+    order by l.ends_at nulls first, l.organization_id
+    limit $2";
 
 pub(super) const CLAIM: &str = "
     update webhook_leases l set owner = $2, ends_at = $4
-    where l.organization_id = $1 and (l.owner is null or l.owner = $2 or l.ends_at <= $3)";
+    where l.organization_id = $1 and (l.owner is null or l.ends_at <= $3)";
+
+const RENEW: &str = "update webhook_leases l set ends_at = $3 where l.organization_id = $1 and l.owner = $2";
 
 /// The instant stays: it tells since when nobody has had it.
 const RELEASE: &str = "update webhook_leases l set owner = null where l.organization_id = $1 and l.owner = $2";
@@ -111,7 +113,7 @@ pub(super) const DUE: &str = concat!(
                 from webhook_deliveries d
                 where d.organization_id = $1 and d.endpoint_id = w.id and d.is_head and d.at <= $2
                 order by d.at, d.sequence
-                limit $3) h) v
+                limit $4) h) v
         where w.organization_id = $1 and w.deleted_at is null and w.disabled_at is null
         order by v.turn, v.at, v.sequence, v.endpoint_id
         limit $3) x
@@ -308,7 +310,6 @@ pub(super) struct Claim {
 pub(super) async fn claim(session: &mut PgConnection, claim: &Claim) -> Result<Vec<OrganizationId>, ReadFailure> {
     let owner = claim.owner.to_be_bytes();
     let rows = sqlx::query(CLAIMABLE)
-        .bind(owner.as_slice())
         .bind(SqlInstant(claim.now))
         .bind(i64::from(claim.limit))
         .fetch_all(&mut *session)
@@ -329,6 +330,24 @@ pub(super) async fn claim(session: &mut PgConnection, claim: &Claim) -> Result<V
         }
     }
     Ok(claimed)
+}
+
+/// Prolongs leases, each by a statement of its own.
+pub(super) async fn renew(
+    session: &mut PgConnection,
+    owner: u128,
+    organizations: &[OrganizationId],
+    until: Timestamp,
+) -> Result<Vec<OrganizationId>, ReadFailure> {
+    let owner = owner.to_be_bytes();
+    let mut renewed = Vec::with_capacity(organizations.len());
+    for organization in organizations {
+        let renew = sqlx::query(RENEW).bind(organization.get()).bind(owner.as_slice()).bind(SqlInstant(until));
+        if renew.execute(&mut *session).await?.rows_affected() == 1 {
+            renewed.push(*organization);
+        }
+    }
+    Ok(renewed)
 }
 
 /// Gives a lease back.
@@ -381,12 +400,14 @@ pub(super) async fn due(
     session: &mut PgConnection,
     organization: OrganizationId,
     now: Timestamp,
+    each: u16,
     limit: u16,
 ) -> Result<Vec<DueDelivery>, ReadFailure> {
     let rows = sqlx::query(DUE)
         .bind(organization.get())
         .bind(SqlInstant(now))
         .bind(i64::from(limit))
+        .bind(i64::from(each.min(limit)))
         .fetch_all(session)
         .await?;
     let delivery = |row: &PgRow| {

@@ -518,6 +518,19 @@ impl WebhookStore for PostgresStore {
         self.read(claim, |session, claim| Box::pin(deliveries::claim(session, claim))).await
     }
 
+    #[instrument(name = "store.renew", skip_all)]
+    async fn renew(
+        &self,
+        owner: u128,
+        organizations: &[OrganizationId],
+        until: Timestamp,
+    ) -> Result<Vec<OrganizationId>, StoreError> {
+        self.read((owner, organizations.to_vec(), until), |session, (owner, organizations, until)| {
+            Box::pin(deliveries::renew(session, *owner, organizations, *until))
+        })
+        .await
+    }
+
     async fn release(&self, owner: u128, organization: OrganizationId) -> Result<(), StoreError> {
         self.read((owner, organization), |session, (owner, organization)| {
             Box::pin(deliveries::release(session, *owner, *organization))
@@ -542,10 +555,11 @@ impl WebhookStore for PostgresStore {
         &self,
         organization: OrganizationId,
         now: Timestamp,
+        each: u16,
         limit: u16,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        self.read((organization, now, limit), |session, (organization, now, limit)| {
-            Box::pin(deliveries::due(session, *organization, *now, *limit))
+        self.read((organization, now, each, limit), |session, (organization, now, each, limit)| {
+            Box::pin(deliveries::due(session, *organization, *now, *each, *limit))
         })
         .await
     }

@@ -20,17 +20,18 @@ use super::rows::{self, Fields, event_columns};
 /// webhooks.
 pub(super) const SELECT_CLAIMABLE: &str = "select l.organization_id
     from webhook_leases l join organizations o on o.id = l.organization_id
-    where (l.owner is null or l.owner = ?1 or l.ends_at <= ?2)
+    where (l.owner is null or l.ends_at <= ?1)
         and exists (select 1 from webhook_endpoints w
             where w.organization_id = l.organization_id and w.deleted_at is null and w.disabled_at is null
                 and (w.position < o.next_sequence - 1
                     or exists (select 1 from webhook_deliveries d
                         where d.organization_id = w.organization_id and d.endpoint_id = w.id and d.is_head = 1
-                            and d.at <= ?2)))
-    order by (l.owner is ?1) desc, l.ends_at nulls first, l.organization_id
-    limit ?3";
+                            and d.at <= ?1)))
+    order by l.ends_at nulls first, l.organization_id
+    limit ?2";
 const CLAIM: &str = "update webhook_leases set owner = ?2, ends_at = ?4
-    where organization_id = ?1 and (owner is null or owner = ?2 or ends_at <= ?3)";
+    where organization_id = ?1 and (owner is null or ends_at <= ?3)";
+const RENEW: &str = "update webhook_leases set ends_at = ?3 where organization_id = ?1 and owner = ?2";
 // The instant stays: it tells since when nobody has had it.
 const RELEASE: &str = "update webhook_leases set owner = null where organization_id = ?1 and owner = ?2";
 const IS_OWNER: &str = "select 1 from webhook_leases where organization_id = ?1 and owner = ?2";
@@ -183,6 +184,22 @@ async fn claim(
         }
     }
     Ok(claimed)
+}
+
+async fn renew(
+    connection: &mut SqliteConnection,
+    owner: u128,
+    organizations: Vec<OrganizationId>,
+    until: Timestamp,
+) -> Result<Vec<OrganizationId>, sqlx::Error> {
+    let mut renewed = Vec::with_capacity(organizations.len());
+    for organization in organizations {
+        let renew = sqlx::query(RENEW).bind(organization.get()).bind(key(owner)).bind(until.microseconds());
+        if renew.execute(&mut *connection).await?.rows_affected() == 1 {
+            renewed.push(organization);
+        }
+    }
+    Ok(renewed)
 }
 
 async fn enqueue(
@@ -379,7 +396,7 @@ impl WebhookStore for SqliteStore {
         until: Timestamp,
         limit: u16,
     ) -> Result<Vec<OrganizationId>, StoreError> {
-        let selected = sqlx::query(SELECT_CLAIMABLE).bind(key(owner)).bind(now.microseconds()).bind(i64::from(limit));
+        let selected = sqlx::query(SELECT_CLAIMABLE).bind(now.microseconds()).bind(i64::from(limit));
         let rows = selected.fetch_all(&self.readers).await.map_err(store_error)?;
         let organization = |row| Fields::of(row, "webhook_leases", "organization_id").number(OrganizationId::parse);
         let organizations = rows.iter().map(organization).collect::<Result<Vec<_>, _>>()?;
@@ -391,6 +408,19 @@ impl WebhookStore for SqliteStore {
             Box::pin(
                 async move { claim(connection, organizations, owner, now, until).await.map(Ok).map_err(store_error) },
             )
+        })
+        .await
+    }
+
+    async fn renew(
+        &self,
+        owner: u128,
+        organizations: &[OrganizationId],
+        until: Timestamp,
+    ) -> Result<Vec<OrganizationId>, StoreError> {
+        let organizations = organizations.to_vec();
+        self.write(move |connection| {
+            Box::pin(async move { renew(connection, owner, organizations, until).await.map(Ok).map_err(store_error) })
         })
         .await
     }
@@ -412,6 +442,11 @@ impl WebhookStore for SqliteStore {
         now: Timestamp,
         limit: u16,
     ) -> Result<bool, StoreError> {
+        let behind = sqlx::query(SELECT_BEHIND).bind(organization.get()).fetch_optional(&self.readers).await;
+        // Most of the time there is nothing to do, and the writer need not be asked.
+        if behind.map_err(store_error)?.is_none() {
+            return Ok(false);
+        }
         self.write(move |connection| {
             Box::pin(async move {
                 if !is_owner(connection, organization, owner).await.map_err(store_error)? {
@@ -427,11 +462,12 @@ impl WebhookStore for SqliteStore {
         &self,
         organization: OrganizationId,
         now: Timestamp,
+        each: u16,
         limit: u16,
     ) -> Result<Vec<DueDelivery>, StoreError> {
         let mut due = Vec::new();
         for endpoint in self.enabled(organization).await? {
-            let heads = self.heads(organization, &endpoint, now.microseconds(), limit).await?;
+            let heads = self.heads(organization, &endpoint, now.microseconds(), each.min(limit)).await?;
             let id = WebhookId::parse(&endpoint).map_err(|_| StoreError::Corrupt {
                 table: "webhook_endpoints",
                 column: "id",

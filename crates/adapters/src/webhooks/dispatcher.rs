@@ -1,26 +1,25 @@
-//! The loop that delivers what is due: claim organizations, enqueue their events, send, settle.
+//! The loop that delivers what is due: which organizations are worked on, and for how long.
 //!
-//! Owns when that is done and how much of it at once. It must not know SQL nor HTTP: it works through the ports and a
-//! [`Courier`]. No store call is open while something is sent. The schedule follows the clock port alone, so that it can
-//! be walked through under a clock that stands still; only waiting is done by the machine's own.
+//! Owns the leases and the turns. It must not know SQL nor HTTP: it works through the ports and a [`Courier`]. No store
+//! call is open while something is sent. The schedule follows the clock port alone, so that it can be walked through
+//! under a clock that stands still; only waiting is done by the machine's own.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use custodia_domain::ports::{Clock, IdSource, StoreError, WebhookStore};
-use custodia_domain::registry::{Caller, Precondition, Registry};
-use custodia_domain::webhook::{
-    Attempt, AttemptOutcome, DisableCause, DueDelivery, Settlement, WebhookEndpoint, WebhookId, after_attempt,
-};
-use custodia_domain::{Actor, Answer, OrganizationId, RequestId, Sequence, Timestamp};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use custodia_domain::registry::{Caller, OperationError, Precondition, Registry};
+use custodia_domain::webhook::{DisableCause, WebhookEndpoint, WebhookId};
+use custodia_domain::{Actor, Answer, OrganizationId, RequestId, Timestamp, Version};
+use tokio::sync::Semaphore;
 use tokio::task::{self, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::message::Message;
-use super::sender::{Courier, Reply};
+use super::sender::Courier;
+use super::work::{CAUTION, Work};
 use crate::arrivals::Arrivals;
 
 /// The counter of attempts, by `outcome`: `delivered`, or why not.
@@ -30,14 +29,10 @@ pub const ATTEMPT_SECONDS: &str = "webhook_attempt_duration_seconds";
 /// The gauge of attempts under way.
 pub const IN_FLIGHT: &str = "webhook_attempts_in_flight";
 
-/// How many events per endpoint are enqueued in one transaction.
-const ENQUEUED_AT_ONCE: u16 = 500;
-/// How many such transactions follow one another before something is sent.
-const ENQUEUED_IN_A_ROW: usize = 10;
-/// How many due deliveries are looked at, at once.
-const LOOKED_AT: u16 = 200;
-/// How much of a lease has to be left for a new attempt to begin: more than an attempt takes.
-const CAUTION: Duration = Duration::from_secs(20);
+/// The counter of deliveries that were given up.
+pub const PARKED_TOTAL: &str = "webhook_deliveries_parked_total";
+/// The gauge of organizations that this process works on.
+pub const IN_WORK: &str = "webhook_organizations_in_work";
 
 /// How much is done at once, and how often is looked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +43,8 @@ pub struct Pace {
     pub per_endpoint: usize,
     /// Organizations worked on at once, at least 1. Default 32.
     pub organizations: u16,
+    /// How long an organization is worked on while so many are that there is no room for others. Default 10 s.
+    pub turn: Duration,
     /// How often the store is asked for work that no commit of this process has told of. Default 1 s.
     pub look_every: Duration,
     /// How long commits are gathered before the store is asked for the work that they made. Default 50 ms.
@@ -62,10 +59,26 @@ impl Default for Pace {
             concurrency: 64,
             per_endpoint: 8,
             organizations: 32,
+            turn: Duration::from_secs(10),
             look_every: Duration::from_secs(1),
             gather: Duration::from_millis(50),
             lease: Duration::from_secs(30),
         }
+    }
+}
+
+impl Pace {
+    /// Attempts under way at once of one organization: a quarter of all, so that none can take all.
+    #[must_use]
+    pub fn per_organization(&self) -> usize {
+        (self.concurrency / 4).max(1)
+    }
+
+    /// Attempts under way at once to endpoints that did not answer the last time, over all organizations: half of all,
+    /// so that those who wait for nothing never fill it.
+    #[must_use]
+    pub fn to_silent(&self) -> usize {
+        (self.concurrency / 2).max(1)
     }
 }
 
@@ -88,10 +101,15 @@ pub struct DispatcherParts {
 
 /// Delivers what is due, together with any number of dispatchers of other processes.
 pub struct Dispatcher {
-    parts: DispatcherParts,
-    pace: Pace,
-    owner: u128,
-    slots: Arc<Semaphore>,
+    pub(super) parts: DispatcherParts,
+    pub(super) pace: Pace,
+    pub(super) owner: u128,
+    /// One for each attempt under way.
+    pub(super) slots: Arc<Semaphore>,
+    /// One more for each that goes to an endpoint which did not answer the last time.
+    pub(super) silent_slots: Arc<Semaphore>,
+    /// The endpoints that did not answer the last time, of the organizations that are not worked on.
+    silent: Mutex<HashMap<OrganizationId, HashSet<WebhookId>>>,
 }
 
 /// How the work on one organization ended.
@@ -104,8 +122,10 @@ impl Dispatcher {
     /// A dispatcher; nothing is done before it is run.
     #[must_use]
     pub fn new(parts: DispatcherParts, pace: Pace) -> Arc<Self> {
-        let slots = Arc::new(Semaphore::new(pace.concurrency.clamp(1, Semaphore::MAX_PERMITS)));
-        Arc::new(Self { owner: parts.ids.random(), parts, pace, slots })
+        let slots = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
+        let (all, to_silent) = (slots(pace.concurrency), slots(pace.to_silent()));
+        let owner = parts.ids.random();
+        Arc::new(Self { owner, parts, pace, slots: all, silent_slots: to_silent, silent: Mutex::default() })
     }
 
     /// Works until `stop`: then starts nothing more, waits for the attempts under way, settles them and gives its leases
@@ -117,11 +137,11 @@ impl Dispatcher {
         while !stop.is_cancelled() {
             commits.mark_unchanged();
             let now = self.now();
-            let until = now.later_by(self.pace.lease);
-            match self.parts.webhooks.claim(self.owner, now, until, self.pace.organizations.max(1)).await {
-                Ok(claimed) => claimed.into_iter().for_each(|one| roster.take_up(&self, one, until, &stop)),
-                Err(error) => tracing::warn!(%error, "webhooks: the store cannot be asked for work"),
-            }
+            self.renew(&roster, now).await;
+            self.take_up(&mut roster, now, &stop).await;
+            // Whoever was due and could be had is taken up; the others are found by the next look.
+            roster.due_next.retain(|_, at| *at > now);
+            metrics::gauge!(IN_WORK).set(f64::from(roster.count()));
             let wait = self.wait_for(roster.due_next.values().min().copied());
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -133,7 +153,44 @@ impl Dispatcher {
             let _ = tokio::time::timeout(self.pace.gather, stop.cancelled()).await;
             roster.note_ended();
         }
-        while roster.workers.join_next().await.is_some() {}
+        self.drain(roster).await;
+    }
+
+    /// Waits for the work that goes on, and keeps its leases meanwhile.
+    async fn drain(&self, mut roster: Roster) {
+        while roster.count() > 0 {
+            self.renew(&roster, self.now()).await;
+            let _ = tokio::time::timeout(self.pace.look_every, roster.one_ended()).await;
+        }
+        metrics::gauge!(IN_WORK).set(0.0);
+    }
+
+    /// Prolongs the leases that would soon be too short for a new attempt, and stops the work whose lease another has.
+    async fn renew(&self, roster: &Roster, now: Timestamp) {
+        let soon = now.later_by(CAUTION + self.pace.lease.saturating_sub(CAUTION) / 2).microseconds();
+        let ending: Vec<_> = roster.turns.iter().filter(|(_, turn)| turn.ends_by(soon)).map(|(id, _)| *id).collect();
+        if ending.is_empty() {
+            return;
+        }
+        let until = now.later_by(self.pace.lease);
+        match self.parts.webhooks.renew(self.owner, &ending, until).await {
+            Ok(renewed) => ending.iter().for_each(|one| roster.prolong(*one, renewed.contains(one).then_some(until))),
+            Err(error) => tracing::warn!(%error, "webhooks: leases could not be renewed"),
+        }
+    }
+
+    /// Begins to work on as many organizations more as there is room for; makes room where there is none.
+    async fn take_up(self: &Arc<Self>, roster: &mut Roster, now: Timestamp, stop: &CancellationToken) {
+        let room = self.pace.organizations.max(1).saturating_sub(roster.count());
+        if room == 0 {
+            roster.end_turns(self.pace.turn);
+            return;
+        }
+        let until = now.later_by(self.pace.lease);
+        match self.parts.webhooks.claim(self.owner, now, until, room).await {
+            Ok(claimed) => claimed.into_iter().for_each(|one| roster.take_up(self, one, until, stop)),
+            Err(error) => tracing::warn!(%error, "webhooks: the store cannot be asked for work"),
+        }
     }
 
     /// Does what there is to do now, and answers when the next delivery is due that it knows of: what a test under a
@@ -154,7 +211,7 @@ impl Dispatcher {
         Ok(next)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.parts.clock.now().at
     }
 
@@ -167,13 +224,17 @@ impl Dispatcher {
     }
 
     async fn work(&self, organization: OrganizationId, lease: &AtomicI64, stop: &CancellationToken) -> Ended {
-        let mut work = Work { dispatcher: self, organization, flights: JoinSet::new(), flying: HashMap::new() };
-        if let Err(error) = work.run(lease, stop).await {
+        let silent = self.silent().remove(&organization).unwrap_or_default();
+        let mut work = Work::begin(self, organization, lease, stop, silent);
+        if let Err(error) = work.run().await {
             tracing::warn!(%error, organization = organization.get(), "webhooks: the work stopped short");
             let _ = tokio::time::timeout(self.pace.look_every, stop.cancelled()).await;
         }
         // What is still under way is not settled any more, and will be tried again.
-        work.flights.shutdown().await;
+        let silent = work.end().await;
+        if !silent.is_empty() {
+            self.silent().insert(organization, silent);
+        }
         let next_due = self.parts.webhooks.next_due(organization).await.unwrap_or_default();
         if let Err(error) = self.parts.webhooks.release(self.owner, organization).await {
             tracing::warn!(%error, organization = organization.get(), "webhooks: a lease ends by time alone");
@@ -181,24 +242,47 @@ impl Dispatcher {
         Ended { next_due }
     }
 
-    /// Notes that nobody is at an endpoint any more.
-    async fn disable(&self, organization: OrganizationId, endpoint: WebhookId) {
+    fn silent(&self) -> MutexGuard<'_, HashMap<OrganizationId, HashSet<WebhookId>>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that nobody is at an endpoint any more, unless it was changed since that version was sent to: who answered
+    /// may be another than it leads to now.
+    pub(super) async fn disable(&self, organization: OrganizationId, endpoint: WebhookId, version: Version) {
         let request = format!("webhooks-{:032x}", self.parts.ids.random());
         let caller = Caller {
             organization,
             actor: Actor::new("webhooks"),
             request_id: RequestId::parse(&request).expect("letters, digits and a hyphen are an id"),
             key: None,
-            precondition: Precondition::None,
+            precondition: Precondition::Version(version),
             reason: Some("the endpoint answered 410".into()),
         };
-        let render = |result: Result<&WebhookEndpoint, &custodia_domain::registry::OperationError>| {
-            if let Err(error) = result {
-                tracing::warn!(%error, "webhooks: an endpoint that is gone could not be disabled");
+        let render = |result: Result<&WebhookEndpoint, &OperationError>| {
+            match result {
+                Ok(_) => {}
+                Err(OperationError::PreconditionFailed { .. } | OperationError::NotFound) => {
+                    tracing::debug!("webhooks: an endpoint was changed before it could be disabled");
+                }
+                Err(error) => tracing::warn!(%error, "webhooks: an endpoint that is gone could not be disabled"),
             }
             Answer { status: 200, headers: Vec::new(), body: Vec::new() }
         };
         let _ = self.parts.registry.disable_webhook(&caller, endpoint, DisableCause::Gone, render).await;
+    }
+}
+
+/// The work on one organization, as the roster knows it.
+struct Turn {
+    /// Until when the lease lasts, in microseconds since 1970.
+    lease: Arc<AtomicI64>,
+    began: Instant,
+    end: CancellationToken,
+}
+
+impl Turn {
+    fn ends_by(&self, instant: i64) -> bool {
+        self.lease.load(Ordering::Relaxed) <= instant
     }
 }
 
@@ -207,13 +291,17 @@ impl Dispatcher {
 struct Roster {
     workers: JoinSet<Ended>,
     tasks: HashMap<task::Id, OrganizationId>,
-    /// Until when each organization's lease lasts, in microseconds since 1970.
-    leases: HashMap<OrganizationId, Arc<AtomicI64>>,
+    turns: HashMap<OrganizationId, Turn>,
     due_next: BTreeMap<OrganizationId, Timestamp>,
 }
 
 impl Roster {
-    /// Begins to work on a claimed organization, or tells who does already that its lease was renewed.
+    /// How many organizations are worked on.
+    fn count(&self) -> u16 {
+        u16::try_from(self.turns.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Begins to work on a claimed organization, or tells who does already until when.
     fn take_up(
         &mut self,
         dispatcher: &Arc<Dispatcher>,
@@ -222,15 +310,30 @@ impl Roster {
         stop: &CancellationToken,
     ) {
         self.due_next.remove(&organization);
-        if let Some(lease) = self.leases.get(&organization) {
-            lease.store(until.microseconds(), Ordering::Relaxed);
+        if self.turns.contains_key(&organization) {
+            self.prolong(organization, Some(until));
             return;
         }
         let lease = Arc::new(AtomicI64::new(until.microseconds()));
-        self.leases.insert(organization, Arc::clone(&lease));
-        let (worker, stop) = (Arc::clone(dispatcher), stop.clone());
-        let work = self.workers.spawn(async move { worker.work(organization, &lease, &stop).await });
+        let turn = Turn { lease: Arc::clone(&lease), began: Instant::now(), end: stop.child_token() };
+        let (worker, end) = (Arc::clone(dispatcher), turn.end.clone());
+        self.turns.insert(organization, turn);
+        let work = self.workers.spawn(async move { worker.work(organization, &lease, &end).await });
         self.tasks.insert(work.id(), organization);
+    }
+
+    /// Tells who works on an organization until when its lease lasts; `None` where another one has it.
+    fn prolong(&self, organization: OrganizationId, until: Option<Timestamp>) {
+        match (self.turns.get(&organization), until) {
+            (Some(turn), Some(until)) => turn.lease.store(until.microseconds(), Ordering::Relaxed),
+            (Some(turn), None) => turn.end.cancel(),
+            (None, _) => {}
+        }
+    }
+
+    /// Ends the work that has gone on for so long: what is under way is settled, nothing more begins.
+    fn end_turns(&self, length: Duration) {
+        self.turns.values().filter(|turn| turn.began.elapsed() >= length).for_each(|turn| turn.end.cancel());
     }
 
     /// Waits until the work on some organization has ended; without end where none is worked on.
@@ -256,186 +359,8 @@ impl Roster {
             }
         };
         if let Some(organization) = self.tasks.remove(&task) {
-            self.leases.remove(&organization);
+            self.turns.remove(&organization);
             self.due_next.extend(next_due.map(|next| (organization, next)));
         }
-    }
-}
-
-/// An attempt that is over.
-struct Landed {
-    endpoint: WebhookId,
-    sequence: Sequence,
-    attempts: u16,
-    began: Timestamp,
-    reply: Reply,
-}
-
-/// The work on one organization while its lease is held.
-struct Work<'d> {
-    dispatcher: &'d Dispatcher,
-    organization: OrganizationId,
-    flights: JoinSet<Landed>,
-    flying: HashMap<WebhookId, HashSet<Sequence>>,
-}
-
-impl Work<'_> {
-    /// Until there is nothing left to do now, or something speaks against going on.
-    async fn run(&mut self, lease: &AtomicI64, stop: &CancellationToken) -> Result<(), StoreError> {
-        let mut commits = self.dispatcher.parts.arrivals.commits();
-        loop {
-            let mut ended = stop.is_cancelled() || self.is_nearly_over(lease);
-            if !ended {
-                commits.mark_unchanged();
-                self.enqueue().await?;
-                ended = !self.start(stop).await?;
-            }
-            let landed = self.wait(stop, &mut commits, ended).await;
-            if landed.is_empty() && self.flights.is_empty() {
-                return Ok(());
-            }
-            self.settle(landed).await?;
-        }
-    }
-
-    /// Whether a new attempt could end after the lease: the store has not renewed it for long.
-    fn is_nearly_over(&self, lease: &AtomicI64) -> bool {
-        self.dispatcher.now().later_by(CAUTION).microseconds() > lease.load(Ordering::Relaxed)
-    }
-
-    async fn enqueue(&self) -> Result<(), StoreError> {
-        let Dispatcher { parts, owner, .. } = self.dispatcher;
-        for _ in 0..ENQUEUED_IN_A_ROW {
-            let now = self.dispatcher.now();
-            if !parts.webhooks.enqueue(self.organization, *owner, now, ENQUEUED_AT_ONCE).await? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Starts attempts, as many as there is room for. `false` where nothing is under way and nothing was started.
-    async fn start(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
-        let parts = &self.dispatcher.parts;
-        let due = parts.webhooks.due(self.organization, self.dispatcher.now(), LOOKED_AT).await?;
-        let waiting: Vec<_> = due.into_iter().filter(|one| !self.flies(one)).collect();
-        if waiting.is_empty() {
-            return Ok(!self.flights.is_empty());
-        }
-        // Read anew each time: a secret that was rotated signs from now on.
-        let endpoints = parts.webhooks.endpoints(self.organization).await?;
-        for delivery in waiting {
-            let Some(endpoint) = endpoints.iter().find(|one| one.id() == delivery.endpoint && one.is_enabled()) else {
-                continue;
-            };
-            if self.flying.get(&delivery.endpoint).map_or(0, HashSet::len) >= self.dispatcher.pace.per_endpoint.max(1) {
-                continue;
-            }
-            let Some(slot) = self.slot(stop).await else {
-                break;
-            };
-            self.launch(endpoint, delivery, slot);
-        }
-        Ok(!self.flights.is_empty())
-    }
-
-    /// Room for one attempt more; waits for it only while this organization has nothing under way.
-    async fn slot(&self, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        let slots = Arc::clone(&self.dispatcher.slots);
-        if !self.flights.is_empty() {
-            return slots.try_acquire_owned().ok();
-        }
-        tokio::select! {
-            slot = slots.acquire_owned() => slot.ok(),
-            () = stop.cancelled() => None,
-        }
-    }
-
-    fn flies(&self, delivery: &DueDelivery) -> bool {
-        self.flying.get(&delivery.endpoint).is_some_and(|flying| flying.contains(&delivery.entry.sequence))
-    }
-
-    fn launch(&mut self, endpoint: &WebhookEndpoint, delivery: DueDelivery, slot: OwnedSemaphorePermit) {
-        let DueDelivery { endpoint: id, entry, attempts } = delivery;
-        let (began, sequence) = (self.dispatcher.now(), entry.sequence);
-        let message = Message::of_event(endpoint, &entry, began);
-        let courier = Arc::clone(&self.dispatcher.parts.courier);
-        self.flying.entry(id).or_default().insert(sequence);
-        self.flights.spawn(async move {
-            let _slot = slot;
-            let _counted = Counted::begin();
-            let reply = courier.carry(&message).await;
-            Landed { endpoint: id, sequence, attempts, began, reply }
-        });
-    }
-
-    /// Waits until something has landed, was committed, or is to stop; answers all that has landed.
-    async fn wait(&mut self, stop: &CancellationToken, commits: &mut watch::Receiver<u64>, ended: bool) -> Vec<Landed> {
-        let mut landed = Vec::new();
-        tokio::select! {
-            one = self.flights.join_next() => landed.extend(one.and_then(Result::ok)),
-            () = stop.cancelled(), if !ended => {}
-            _ = commits.changed(), if !ended => {}
-        }
-        while let Some(one) = self.flights.try_join_next() {
-            landed.extend(one.ok());
-        }
-        landed
-    }
-
-    async fn settle(&mut self, landed: Vec<Landed>) -> Result<(), StoreError> {
-        if landed.is_empty() {
-            return Ok(());
-        }
-        let settlements: Vec<_> = landed.iter().map(|one| self.judge(one)).collect();
-        let Dispatcher { parts, owner, .. } = self.dispatcher;
-        let settled = parts.webhooks.settle(self.organization, *owner, &settlements).await?;
-        for (one, is_settled) in landed.iter().zip(settled) {
-            if let Some(flying) = self.flying.get_mut(&one.endpoint) {
-                flying.remove(&one.sequence);
-            }
-            if !is_settled {
-                tracing::debug!("webhooks: an attempt was settled by nobody: its delivery is another's, or gone");
-            }
-        }
-        let mut gone: Vec<_> = settlements
-            .iter()
-            .filter(|settlement| settlement.attempt.outcome() == AttemptOutcome::Gone)
-            .map(|settlement| settlement.endpoint)
-            .collect();
-        gone.sort_unstable();
-        gone.dedup();
-        for endpoint in gone {
-            self.dispatcher.disable(self.organization, endpoint).await;
-        }
-        Ok(())
-    }
-
-    fn judge(&self, landed: &Landed) -> Settlement {
-        let Landed { endpoint, sequence, attempts, began, reply } = *landed;
-        let outcome = reply.failure.map_or("delivered", custodia_domain::webhook::FailureKind::label);
-        metrics::counter!(ATTEMPTS_TOTAL, "outcome" => outcome).increment(1);
-        metrics::histogram!(ATTEMPT_SECONDS, "outcome" => outcome).record(reply.took.as_secs_f64());
-        let duration_ms = u32::try_from(reply.took.as_millis()).unwrap_or(u32::MAX);
-        let attempt = Attempt { at: began, duration_ms, status: reply.status, failure: reply.failure };
-        let jitter = (self.dispatcher.parts.ids.random() & 0xffff) as u16;
-        let next = after_attempt(attempts, attempt.outcome(), self.dispatcher.now(), reply.retry_after, jitter);
-        Settlement { endpoint, sequence, attempts_before: attempts, attempt, next }
-    }
-}
-
-/// An attempt under way, counted until it is over or dropped.
-struct Counted;
-
-impl Counted {
-    fn begin() -> Self {
-        metrics::gauge!(IN_FLIGHT).increment(1.0);
-        Self
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        metrics::gauge!(IN_FLIGHT).decrement(1.0);
     }
 }

@@ -8,6 +8,7 @@ pub mod dispatcher;
 pub mod message;
 pub mod sender;
 pub mod signature;
+mod work;
 
 #[cfg(test)]
 mod tests;

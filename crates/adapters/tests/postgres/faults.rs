@@ -121,7 +121,7 @@ async fn what_is_enqueued_and_settled_outlives_the_sessions_that_the_server_ende
         // It is done again on another session, whether the lock is still held then or not.
         sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
         assert!(call.await.unwrap(), "enqueues: {enqueues}");
-        let due = stage.store.due(organization, at(1), 10).await.unwrap();
+        let due = stage.store.due(organization, at(1), 10, 10).await.unwrap();
         assert_eq!(due.len(), usize::from(enqueues));
     }
 }

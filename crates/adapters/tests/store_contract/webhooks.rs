@@ -25,7 +25,7 @@ on_every_store!(
     endpoints_are_read_by_their_creation_and_as_they_were_written,
     a_lease_is_its_owners_until_it_ends_and_can_be_taken_then,
     only_organizations_with_something_to_do_are_claimed,
-    a_claim_takes_its_own_first_and_then_those_that_waited_longest,
+    a_claim_takes_those_first_that_waited_longest,
     a_stale_owner_neither_enqueues_nor_settles,
     a_new_endpoint_gets_what_follows_its_creation,
     only_wanted_kinds_are_enqueued,
@@ -94,14 +94,25 @@ impl Desk {
         claimed.contains(&self.organization)
     }
 
+    /// Whether the lease can be taken by one who gives back what it has before.
+    async fn claim_anew(&self, owner: u128, now: i64) -> bool {
+        self.stage.webhooks().release(owner, self.organization).await.unwrap();
+        self.claim(owner, now).await
+    }
+
+    async fn renew(&self, owner: u128, until: i64) -> bool {
+        let renewed = self.stage.store.renew(owner, &[self.organization], at(until)).await.unwrap();
+        renewed == [self.organization]
+    }
+
     /// Takes the lease and enqueues all there is.
     async fn enqueue(&self, now: i64) {
-        self.claim(ANN, now).await;
+        let _ = self.renew(ANN, now + 30).await || self.claim(ANN, now).await;
         while self.stage.store.enqueue(self.organization, ANN, at(now), 100).await.unwrap() {}
     }
 
     async fn due(&self, now: i64) -> Vec<DueDelivery> {
-        self.stage.store.due(self.organization, at(now), 100).await.unwrap()
+        self.stage.store.due(self.organization, at(now), 100, 100).await.unwrap()
     }
 
     async fn due_sequences(&self, now: i64) -> Vec<i64> {
@@ -308,10 +319,13 @@ async fn a_lease_is_its_owners_until_it_ends_and_can_be_taken_then(stage: Stage)
     desk.customer("Ada").await;
     assert!(desk.claim(ANN, 0).await, "it is free");
     assert!(!desk.claim(BOB, 1).await, "it is another's");
-    assert!(desk.claim(ANN, 10).await, "renewed until 40");
+    assert!(!desk.claim(ANN, 1).await, "nor is it claimed twice");
+    assert!(desk.renew(ANN, 40).await);
+    assert!(!desk.renew(BOB, 50).await, "it is another's");
     assert!(!desk.claim(BOB, 39).await);
     assert!(desk.claim(BOB, 40).await, "it is over at that instant");
     assert!(!desk.claim(ANN, 41).await);
+    assert!(!desk.renew(ANN, 80).await, "it was taken over");
     desk.stage.webhooks().release(ANN, desk.organization).await.unwrap();
     assert!(!desk.claim(ANN, 42).await, "only the owner gives it back");
     desk.stage.webhooks().release(BOB, desk.organization).await.unwrap();
@@ -324,30 +338,30 @@ async fn a_lease_is_its_owners_until_it_ends_and_can_be_taken_then(stage: Stage)
 async fn only_organizations_with_something_to_do_are_claimed(stage: Stage) {
     let desk = Desk::set(stage).await;
     desk.customer("Ada").await;
-    assert!(!desk.claim(ANN, 0).await, "nobody listens");
+    assert!(!desk.claim_anew(ANN, 0).await, "nobody listens");
     let endpoint = desk.hook(9, &["customer.created"]).await.id();
-    assert!(!desk.claim(ANN, 0).await, "nothing has happened since");
+    assert!(!desk.claim_anew(ANN, 0).await, "nothing has happened since");
     desk.customer("Bob").await;
-    assert!(desk.claim(ANN, 0).await, "an event to look at");
+    assert!(desk.claim_anew(ANN, 0).await, "an event to look at");
     desk.enqueue(1).await;
-    assert!(desk.claim(ANN, 2).await, "a delivery is due");
+    assert!(desk.claim_anew(ANN, 2).await, "a delivery is due");
     let later = failed(endpoint, 3, 0, 3, pending(at(50)));
     assert!(desk.settle(ANN, later).await);
-    assert!(!desk.claim(ANN, 49).await, "not yet due");
-    assert!(desk.claim(ANN, 50).await);
+    assert!(!desk.claim_anew(ANN, 49).await, "not yet due");
+    assert!(desk.claim_anew(ANN, 50).await);
     desk.enable(endpoint, false).await;
-    assert!(!desk.claim(ANN, 51).await, "disabled");
+    assert!(!desk.claim_anew(ANN, 51).await, "disabled");
     desk.enable(endpoint, true).await;
-    assert!(desk.claim(ANN, 52).await);
+    assert!(desk.claim_anew(ANN, 52).await);
     assert!(desk.settle(ANN, delivered(endpoint, 3, 1, 53)).await);
     desk.enqueue(54).await;
-    assert!(!desk.claim(ANN, 55).await, "all is done; its own changes were not wanted");
+    assert!(!desk.claim_anew(ANN, 55).await, "all is done; its own changes were not wanted");
     desk.customer("Cleo").await;
     desk.delete(endpoint).await;
-    assert!(!desk.claim(ANN, 56).await, "deleted");
+    assert!(!desk.claim_anew(ANN, 56).await, "deleted");
 }
 
-async fn a_claim_takes_its_own_first_and_then_those_that_waited_longest(stage: Stage) {
+async fn a_claim_takes_those_first_that_waited_longest(stage: Stage) {
     let mut all = Vec::new();
     for _ in 0..3 {
         let organization = stage.organization().await;
@@ -358,13 +372,13 @@ async fn a_claim_takes_its_own_first_and_then_those_that_waited_longest(stage: S
     let claim = |owner, now: i64, limit| stage.store.claim(owner, at(now), at(now + 10), limit);
     assert_eq!(claim(ANN, 0, 2).await.unwrap(), all[..2], "by id where nobody has had any");
     assert_eq!(claim(BOB, 1, 2).await.unwrap(), all[2..]);
-    assert_eq!(claim(BOB, 10, 2).await.unwrap(), [all[2], all[0]], "its own, then one that is over");
+    assert_eq!(claim(BOB, 10, 1).await.unwrap(), all[..1], "one that is over");
     for organization in &all {
         stage.webhooks().release(ANN, *organization).await.unwrap();
         stage.webhooks().release(BOB, *organization).await.unwrap();
     }
     assert_eq!(claim(ANN, 11, 1).await.unwrap(), [all[1]], "whose lease ended first, given back or not");
-    assert_eq!(claim(ANN, 12, 9).await.unwrap(), [all[1], all[0], all[2]]);
+    assert_eq!(claim(ANN, 12, 9).await.unwrap(), [all[2], all[0]], "not what it holds");
 }
 
 async fn a_stale_owner_neither_enqueues_nor_settles(stage: Stage) {
@@ -572,10 +586,12 @@ async fn endpoints_take_turns_within_a_limit(stage: Stage) {
     let quiet = desk.hook(2, &[]).await.id();
     desk.customer("Bob").await;
     desk.enqueue(1).await;
-    let due = desk.stage.store.due(desk.organization, at(9), 3).await.unwrap();
+    let due = desk.stage.store.due(desk.organization, at(9), 3, 3).await.unwrap();
     let due: Vec<_> = due.iter().map(|one| (one.endpoint, one.entry.sequence.get())).collect();
     assert_eq!(due, [(busy, 2), (quiet, 8), (busy, 3)]);
-    assert_eq!(desk.stage.store.due(desk.organization, at(9), 1).await.unwrap().len(), 1);
+    assert_eq!(desk.stage.store.due(desk.organization, at(9), 9, 1).await.unwrap().len(), 1);
+    let due = desk.stage.store.due(desk.organization, at(9), 2, 9).await.unwrap();
+    assert_eq!(due.len(), 3, "two of the busy one, and all of the quiet one");
 }
 
 async fn a_settlement_applies_once_and_is_logged(stage: Stage) {
@@ -788,7 +804,7 @@ async fn organizations_never_see_one_anothers(stage: Stage) {
     let store = &desk.stage.store;
     assert_eq!(store.endpoint(other, endpoint).await.unwrap(), None);
     assert!(store.endpoints(other).await.unwrap().is_empty());
-    assert!(store.due(other, at(9), 100).await.unwrap().is_empty());
+    assert!(store.due(other, at(9), 100, 100).await.unwrap().is_empty());
     assert_eq!(store.next_due(other).await.unwrap(), None);
     assert!(store.deliveries(&page(other, endpoint)).await.unwrap().is_empty());
     assert!(!store.enqueue(other, ANN, at(9), 10).await.unwrap());

@@ -116,13 +116,14 @@ impl Race {
         while !self.is_over(&stage).await {
             let now = self.tick();
             let claimed = stage.store.claim(owner, at(now), at(now + LEASE), 10).await.unwrap();
-            if !claimed.contains(&self.organization) {
+            let renewed = stage.store.renew(owner, &[self.organization], at(now + LEASE)).await.unwrap();
+            if claimed.is_empty() && renewed.is_empty() {
                 tokio::task::yield_now().await;
                 continue;
             }
             stage.store.enqueue(self.organization, owner, at(now), 7).await.unwrap();
             let settled_before = self.ledger.lock().unwrap().settled.clone();
-            let due = stage.store.due(self.organization, at(now), 16).await.unwrap();
+            let due = stage.store.due(self.organization, at(now), 16, 16).await.unwrap();
             let mut settlements = Vec::new();
             for delivery in due {
                 let key = (delivery.endpoint, delivery.entry.sequence);

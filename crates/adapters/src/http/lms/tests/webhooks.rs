@@ -207,7 +207,7 @@ async fn deliveries_are_shown_with_their_attempts_and_replayed() {
     let claimed = store.claim(7, at, at.later_by(std::time::Duration::from_mins(1)), 10).await.unwrap();
     assert_eq!(claimed, [organization]);
     store.enqueue(organization, 7, at, 500).await.unwrap();
-    let due = store.due(organization, at, 500).await.unwrap();
+    let due = store.due(organization, at, 500, 500).await.unwrap();
     let settle = |place: usize, failure: Option<FailureKind>, next| Settlement {
         endpoint: due[place].endpoint,
         sequence: due[place].entry.sequence,
