@@ -11,6 +11,8 @@ pub mod signature;
 mod work;
 
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod tests;
 
 pub use address::{AddressError, EndpointUrl};

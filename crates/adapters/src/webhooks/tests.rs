@@ -26,15 +26,15 @@ use crate::memory::MemoryStore;
 
 /// What the courier was given, and what it answers.
 #[derive(Default)]
-struct Letters {
+pub(super) struct Letters {
     carried: Mutex<Vec<(String, Value)>>,
     answers: Mutex<Vec<Reply>>,
     ever: Mutex<Option<Reply>>,
 }
 
-const TAKEN: Reply = Reply { status: Some(204), failure: None, retry_after: None, took: Duration::from_millis(3) };
+pub(super) const TAKEN: Reply = Reply { status: Some(204), failure: None, retry_after: None, took: Duration::from_millis(3) };
 
-fn failed(failure: FailureKind) -> Reply {
+pub(super) fn failed(failure: FailureKind) -> Reply {
     Reply { status: None, failure: Some(failure), ..TAKEN }
 }
 
@@ -49,25 +49,28 @@ impl Courier for Letters {
 }
 
 impl Letters {
-    fn answer(&self, answers: &[Reply]) {
+    pub(super) fn answer(&self, answers: &[Reply]) {
         self.answers.lock().unwrap().extend_from_slice(answers);
     }
 
     /// The ids carried since the last call.
-    fn taken(&self) -> Vec<String> {
+    pub(super) fn taken(&self) -> Vec<String> {
         self.carried.lock().unwrap().drain(..).map(|(id, _)| id).collect()
     }
 }
 
-struct Kit {
-    store: Arc<MemoryStore>,
-    registry: Registry,
-    clock: Arc<FixedClock>,
-    letters: Arc<Letters>,
-    parts: DispatcherParts,
+#[derive(Clone)]
+pub(super) struct Kit {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) registry: Registry,
+    pub(super) clock: Arc<FixedClock>,
+    pub(super) letters: Arc<Letters>,
+    pub(super) parts: DispatcherParts,
+    /// Whose endpoints and customers are made.
+    organization: OrganizationId,
 }
 
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     Caller {
         organization: OrganizationId::FIRST,
         actor: Actor::new("test"),
@@ -78,13 +81,13 @@ fn caller() -> Caller {
     }
 }
 
-fn done<T>(result: Result<&T, &OperationError>) -> Answer {
+pub(super) fn done<T>(result: Result<&T, &OperationError>) -> Answer {
     assert!(result.is_ok(), "{:?}", result.err());
     Answer { status: 200, headers: Vec::new(), body: Vec::new() }
 }
 
 impl Kit {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(FixedClock::at(Timestamp::parse("2026-05-25T09:30:00Z").unwrap()));
         store.add_organization("Lender", clock.now().at).await.unwrap();
@@ -110,10 +113,19 @@ impl Kit {
             courier: letters.clone(),
             arrivals,
         };
-        Self { store, registry, clock, letters, parts }
+        Self { store, registry, clock, letters, parts, organization: OrganizationId::FIRST }
     }
 
-    async fn endpoint(&self, kinds: &[&str], form: PayloadForm) -> WebhookId {
+    /// The same, for another organization.
+    pub(super) fn of(&self, organization: OrganizationId) -> Self {
+        Self { organization, ..self.clone() }
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { organization: self.organization, ..caller() }
+    }
+
+    pub(super) async fn endpoint(&self, kinds: &[&str], form: PayloadForm) -> WebhookId {
         let new = NewWebhook {
             url: WebhookUrl::parse("https://example.com/hooks").unwrap(),
             kinds: kinds.iter().map(|kind| EventName::parse(kind).unwrap()).collect::<BTreeSet<_>>(),
@@ -125,20 +137,20 @@ impl Kit {
             *made.lock().unwrap() = result.ok().map(WebhookEndpoint::id);
             done(result)
         };
-        self.registry.create_webhook(&caller(), &new, note).await;
+        self.registry.create_webhook(&self.caller(), &new, note).await;
         made.into_inner().unwrap().unwrap()
     }
 
-    async fn customer(&self, external_id: &str) {
+    pub(super) async fn customer(&self, external_id: &str) {
         let id = ExternalId::parse(external_id).unwrap();
         let draft = |_| NewCustomer {
             external_id: Some(id.clone()),
             ..NewCustomer::named(OfficeId::FIRST, Name::FollowsExternalId)
         };
-        self.registry.create(&caller(), OfficeChoice::Default, draft, done).await;
+        self.registry.create(&self.caller(), OfficeChoice::Default, draft, done).await;
     }
 
-    async fn call(&self, external_id: &str, number: &str) {
+    pub(super) async fn call(&self, external_id: &str, number: &str) {
         let selector = custodia_domain::ports::Selector::ExternalId(ExternalId::parse(external_id).unwrap());
         let mobile = Patch::Set(MobileNumber::parse(number).unwrap());
         let patch = CustomerPatch { mobile, ..CustomerPatch::default() };
@@ -146,17 +158,17 @@ impl Kit {
         self.registry.command(&caller(), &selector, &command, done).await;
     }
 
-    fn dispatcher(&self) -> Arc<Dispatcher> {
+    pub(super) fn dispatcher(&self) -> Arc<Dispatcher> {
         Dispatcher::new(self.parts.clone(), Pace::default())
     }
 
-    async fn log(&self, endpoint: WebhookId) -> Vec<DeliveryRecord> {
+    pub(super) async fn log(&self, endpoint: WebhookId) -> Vec<DeliveryRecord> {
         let organization = OrganizationId::FIRST;
         let query = DeliveryQuery { organization, endpoint, status: None, before: None, limit: 100 };
         self.store.deliveries(&query).await.unwrap()
     }
 
-    async fn status(&self, endpoint: WebhookId) -> EndpointStatus {
+    pub(super) async fn status(&self, endpoint: WebhookId) -> EndpointStatus {
         self.store.endpoint(OrganizationId::FIRST, endpoint).await.unwrap().unwrap().status()
     }
 }
