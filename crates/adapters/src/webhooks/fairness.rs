@@ -101,6 +101,7 @@ impl Kit {
 #[derive(Default)]
 struct Asked {
     claims: AtomicUsize,
+    renewals: AtomicUsize,
     enqueues: AtomicUsize,
 }
 
@@ -123,7 +124,7 @@ fn counted(store: &Arc<MemoryStore>, asked: &Arc<Asked>) -> Arc<dyn WebhookStore
         expect_endpoints endpoints(organization) |_| None;
         expect_endpoint endpoint(organization, id) |_| None;
         expect_claim claim(owner, now, until, limit) |asked| Some(&asked.claims);
-        expect_renew renew(owner, organizations, until) |_| None;
+        expect_renew renew(owner, organizations, until) |asked| Some(&asked.renewals);
         expect_release release(owner, organization) |_| None;
         expect_enqueue enqueue(organization, owner, now, limit) |asked| Some(&asked.enqueues);
         expect_due due(organization, now, each, limit) |_| None;
@@ -256,6 +257,27 @@ async fn a_slot_that_comes_when_the_lease_is_nearly_over_is_not_used() {
     assert!(kit.letters.taken().is_empty());
     dispatcher.pass().await.unwrap();
     assert_eq!(kit.letters.taken().len(), 1, "under a new lease it is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_kept_while_it_is_worked_under_and_renewed_now_and_then() {
+    let kit = Kit::new().await;
+    let dead = kit.lender(1, 40).await;
+    let receivers = Receivers::dead(&[dead]);
+    let asked = Arc::new(Asked::default());
+    let parts = DispatcherParts { webhooks: counted(&kit.store, &asked), ..kit.sending_to(&receivers) };
+    let wait = async {
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            kit.clock.advance(Duration::from_secs(1));
+            let now = kit.clock.now().at;
+            assert!(kit.store.claim(7, now, now, 9).await.unwrap().is_empty(), "another one takes it");
+        }
+        asked.renewals.load(Ordering::Relaxed)
+    };
+    let renewals = kit.run(parts, Pace::default(), wait).await;
+    assert!((10..=21).contains(&renewals), "{renewals} within 100 seconds");
+    assert!(receivers.got(dead) > 10);
 }
 
 #[tokio::test]
