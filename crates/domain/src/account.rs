@@ -192,6 +192,35 @@ pub struct AccountDetails {
     pub closed: Option<Timestamp>,
 }
 
+/// An identifier that stands beside a card, and so must not be the card's whole number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Identifier {
+    /// Of the account.
+    Account,
+    /// Of one of its holders.
+    Holder,
+    /// Of its primary holder.
+    Primary,
+    /// Of its portfolio.
+    Portfolio,
+    /// Of the customer above its holder.
+    Parent,
+}
+
+impl Identifier {
+    /// The member that callers know it by.
+    #[must_use]
+    pub const fn member(self) -> &'static str {
+        match self {
+            Self::Account => "sourceAccountId",
+            Self::Holder => "sourceCustomerIds",
+            Self::Primary => "primarySourceCustomerId",
+            Self::Portfolio => "sourcePortfolioId",
+            Self::Parent => "sourceParentCustomerId",
+        }
+    }
+}
+
 /// A rule between the values of an account or card that does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum AccountRule {
@@ -219,6 +248,9 @@ pub enum AccountRule {
     /// More cards than an account may have.
     #[error("an account has at most 200 cards")]
     TooManyCards,
+    /// An identifier is the whole number of one of the account's cards.
+    #[error("must not be a whole card number")]
+    CardNumber(Identifier),
 }
 
 /// A rule that does not hold, and of which card of the account; of the account itself where there is none.
@@ -315,7 +347,7 @@ impl Account {
     }
 
     /// The change from what is stored (nothing, for a new account) to those values and cards: cards named are put,
-    /// the others stay.
+    /// the others stay. Only here is an identifier refused as a card's number: what is stored is what it is.
     ///
     /// # Errors
     /// Every rule that the result breaks.
@@ -338,6 +370,10 @@ impl Account {
         if stored.is_some_and(|before| before.details == after.details && before.cards == after.cards) {
             return Ok(Outcome::Unchanged);
         }
+        let numbers = after.numbers();
+        if !numbers.is_empty() {
+            return Err(numbers);
+        }
         let events = after.events_since(stored, moment);
         Ok(Outcome::Applied(AccountChange { expects: stored.map(|account| account.version), after, events }))
     }
@@ -351,6 +387,18 @@ impl Account {
             rules.map(|rule| BrokenRule { card: Some(key.clone()), rule })
         });
         own.chain(of_cards).collect()
+    }
+
+    /// The identifiers that are the whole number of one of its cards, whichever of the two was there first.
+    fn numbers(&self) -> Vec<BrokenRule> {
+        let AccountDetails { holders, primary, portfolio, .. } = &self.details;
+        let own = [(Identifier::Account, &self.id), (Identifier::Primary, primary), (Identifier::Portfolio, portfolio)];
+        let all = own.into_iter().chain(holders.iter().map(|holder| (Identifier::Holder, holder)));
+        all.flat_map(|(identifier, id)| {
+            let rule = AccountRule::CardNumber(identifier);
+            numbered(&self.cards, id).map(move |key| BrokenRule { card: Some(key.clone()), rule })
+        })
+        .collect()
     }
 
     fn events_since(&self, before: Option<&Self>, moment: Moment) -> Vec<RecordEvent> {
@@ -479,6 +527,16 @@ pub fn is_card_number(text: &str) -> bool {
 #[must_use]
 pub fn is_number_of(identifier: &str, iin: &Iin, last4: &Last4) -> bool {
     is_card_number(identifier) && identifier.starts_with(iin.as_str()) && identifier.ends_with(last4.as_str())
+}
+
+/// Those of the cards whose whole number that identifier is.
+pub(crate) fn numbered<'c>(cards: &'c BTreeMap<CardKey, Card>, id: &ExternalId) -> impl Iterator<Item = &'c CardKey> {
+    // Few identifiers look like a card number at all: those that do not are compared with no card.
+    let number = is_card_number(id.as_str()).then(|| id.clone());
+    let is_of = move |(key, card): &(&CardKey, &Card)| {
+        number.as_ref().is_some_and(|number| is_number_of(number.as_str(), &card.iin, &key.last4))
+    };
+    cards.iter().filter(is_of).map(|(key, _)| key)
 }
 
 #[cfg(test)]
@@ -619,5 +677,23 @@ mod tests {
         assert!(is_number_of("4111111111111111", &iin, &last4));
         assert!(!is_number_of("4111111111111111", &Iin::parse("123456").unwrap(), &last4));
         assert!(!is_number_of("4111111111111111", &iin, &Last4::parse("2345").unwrap()));
+    }
+
+    #[test]
+    fn no_identifier_of_an_account_is_the_number_of_a_card_that_it_has_or_gets() {
+        let number = "4111111111111111";
+        let (key, mut of_number) = card("ada", "1111");
+        of_number.iin = Iin::parse("411111").unwrap();
+        let account = stored(details(), vec![(key.clone(), of_number.clone())]);
+        let told = |rule| [(Some("1111".to_owned()), AccountRule::CardNumber(rule))];
+        let in_portfolio = AccountDetails { portfolio: id(number), ..details() };
+        assert_eq!(rules(put(Some(&account), in_portfolio.clone(), vec![])), told(Identifier::Portfolio));
+        let mut in_holders = details();
+        in_holders.holders.insert(id(number));
+        assert_eq!(rules(put(Some(&account), in_holders, vec![])), told(Identifier::Holder));
+        let account = stored(in_portfolio.clone(), vec![card("ada", "1111")]);
+        assert_eq!(put(Some(&account), in_portfolio.clone(), vec![]).unwrap(), Outcome::Unchanged);
+        let refused = put(Some(&account), in_portfolio, vec![(key, of_number)]);
+        assert_eq!(rules(refused), told(Identifier::Portfolio));
     }
 }

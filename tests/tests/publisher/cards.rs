@@ -3,7 +3,9 @@
 use custodia_tests::both;
 use serde_json::{Value, json};
 
-use crate::{ACCOUNTS, Institution, account, account_of, batch, card, customer, paths, problems, profile, with};
+use crate::{
+    ACCOUNTS, CUSTOMERS, Institution, account, account_of, batch, card, customer, paths, problems, profile, with,
+};
 
 const CARD: &str = "/accounts/0/cards/0";
 /// A number that passes the Luhn check.
@@ -88,6 +90,46 @@ both! {
         institution.create(&[of_number]).await;
         let seen = server.get(&format!("/v1/customers/external/{NUMBER}")).await.expect(200).json;
         assert_eq!(seen["externalId"], NUMBER, "as an identifier of other cards it is only digits");
+    }
+
+    async fn an_identifier_is_no_number_of_a_card_that_is_stored(server: Server) {
+        let institution = Institution::of(&server).await;
+        let of_number = |one: Value| {
+            let one = with(one, &format!("{CARD}/iin"), json!("411111"));
+            with(one, &format!("{CARD}/last4"), json!("1111"))
+        };
+        institution.create(&[of_number(customer("ada"))]).await;
+        let joint = |id: &str| json!({"sourceAccountId": "ada-account", "sourceCustomerIds": ["ada", id]});
+        let ada = || with(customer("ada"), "/accounts", json!([]));
+        let put = async |path: &str, body: Value| {
+            let answer = institution.put(path, &body).await;
+            assert!(!answer.text.contains(NUMBER), "{}", answer.text);
+            problems(&answer)
+        };
+        for path in [ACCOUNTS, "/v2/data/customers/ada/accounts"] {
+            let portfolio = json!({"sourceAccountId": "ada-account", "sourcePortfolioId": NUMBER});
+            let told = put(path, json!({"accounts": [portfolio]})).await;
+            assert_eq!(told, ["accounts[0].sourcePortfolioId: must not be a whole card number"]);
+            let told = put(path, json!({"accounts": [joint(NUMBER)]})).await;
+            assert_eq!(told, ["accounts[0].sourceCustomerIds: must not be a whole card number"]);
+        }
+        let told = put(CUSTOMERS, batch(&[with(ada(), "/sourceParentCustomerId", json!(NUMBER))])).await;
+        assert_eq!(told, ["customers[0].sourceParentCustomerId: must not be a whole card number"]);
+        assert!(!profile(&server, "ada").await.to_string().contains(NUMBER));
+
+        // The other way round: the identifier is there, and the card comes.
+        let named = with(customer("bob"), "/sourceParentCustomerId", json!(NUMBER));
+        institution.create(&[with(named, "/accounts/0/sourcePortfolioId", json!("378282246310005"))]).await;
+        let path = "/v2/data/customers/bob/accounts/bob-account/cards";
+        let new = |iin: &str, last4: &str| with(card("bob-account", "bob", last4), "/iin", json!(iin));
+        let told = put(path, json!({"cards": [new("378282", "0005"), new("411111", "1111")]})).await;
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.contains(&"cards[0]: sourcePortfolioId must not be this card's whole number".to_owned()), "{told:?}");
+        assert!(told.contains(&"cards[1]: sourceParentCustomerId must not be this card's whole number".to_owned()), "{told:?}");
+        let nested = json!({"sourceAccountId": "bob-account", "cards": [new("411111", "1111")]});
+        let told = put("/v2/data/customers/bob/accounts", json!({"accounts": [nested]})).await;
+        assert_eq!(told, ["accounts[0].cards[0]: sourceParentCustomerId must not be this card's whole number"]);
+        let _ = institution.put(path, &json!({"cards": [new("411112", "1111"), new("378282", "0006")]})).await.expect(200);
     }
 
     async fn an_account_has_at_most_200_cards_and_a_customer_200_accounts(server: Server) {

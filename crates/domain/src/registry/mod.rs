@@ -208,6 +208,8 @@ pub enum ItemProblemKind {
     Required(&'static str),
     /// The customer would hold more accounts than one may.
     TooManyAccounts,
+    /// The customer above it is named by the whole number of one of the customer's cards.
+    ParentIsCardNumber,
 }
 
 /// One item of a batch that cannot be applied.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::account::{
     ACCOUNTS_LIMIT, Account, AccountChange, AccountDetails, AccountId, AccountKind, AccountRule, AccountStatus,
-    BrokenRule, Card, CardKey, CardKind, CardStatus, Iin, Last4, Network,
+    BrokenRule, Card, CardKey, CardKind, CardStatus, Identifier, Iin, Last4, Network, is_card_number, numbered,
 };
 use crate::facets::Enrolment;
 use crate::ports::{CustomerKey, Portfolio, Selector, StoreError};
@@ -221,6 +221,36 @@ struct Touch {
     cards: Vec<CardKey>,
 }
 
+/// Who is above a customer of a batch.
+struct Above {
+    /// The item that says so; `None` where it is stored.
+    item: Option<usize>,
+    customer: ExternalId,
+    parent: ExternalId,
+}
+
+impl Above {
+    /// As the items say; without items, as the customers have it.
+    fn all(programme: &Programme, found: &[Option<Customer>]) -> Vec<Self> {
+        match programme {
+            Programme::Create(items) | Programme::Replace(items) => {
+                let of_item = |(at, item): (usize, &ProgrammeItem)| {
+                    let parent = item.enrolment.parent.clone()?;
+                    Some(Self { item: Some(at), customer: item.customer.clone(), parent })
+                };
+                items.iter().enumerate().filter_map(of_item).collect()
+            }
+            Programme::Accounts { .. } | Programme::Cards { .. } => {
+                let of_customer = |customer: &Customer| {
+                    let parent = customer.enrolment()?.parent.clone()?;
+                    Some(Self { item: None, customer: customer.external_id()?.clone(), parent })
+                };
+                found.iter().flatten().filter_map(of_customer).collect()
+            }
+        }
+    }
+}
+
 /// The accounts that a batch touches, as stored and as the batch leaves them.
 struct Workspace {
     stored: BTreeMap<AccountId, Account>,
@@ -340,6 +370,40 @@ impl Workspace {
         Ok(())
     }
 
+    /// Checks that no customer above another is named by the whole number of one of that other's cards.
+    async fn check_parents(
+        &mut self,
+        registry: &Registry,
+        organization: OrganizationId,
+        parents: Vec<Above>,
+    ) -> Result<(), StoreError> {
+        let suspects: Vec<_> = parents.into_iter().filter(|it| is_card_number(it.parent.as_str())).collect();
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = suspects.iter().map(|it| it.customer.clone()).collect();
+        let held = registry.ports.accounts.held_by(organization, &names).await?;
+        for (Above { item, customer, parent }, held) in suspects.iter().zip(&held) {
+            let worked = self.working.iter().filter(|(_, (details, _))| details.holders.contains(customer));
+            let others = held.iter().filter(|account| !self.working.contains_key(account.id()));
+            let all = worked.map(|(id, (_, cards))| (id, cards));
+            let all = all.chain(others.map(|account| (account.id(), account.cards())));
+            let cards = all.flat_map(|(id, cards)| numbered(cards, parent).map(move |key| (id, key)));
+            let problems = cards.filter_map(|(id, key)| {
+                if let Some(item) = *item {
+                    let kind = ItemProblemKind::ParentIsCardNumber;
+                    return Some(ItemProblem { item, path: Vec::new(), kind });
+                }
+                let (item, path, at_card) = self.place(id, Some(key));
+                let kind = ItemProblemKind::Card(AccountRule::CardNumber(Identifier::Parent));
+                at_card.then_some(ItemProblem { item, path, kind })
+            });
+            let problems: Vec<_> = problems.collect();
+            self.problems.extend(problems);
+        }
+        Ok(())
+    }
+
     /// The changes, unless something stands against them.
     fn changes(mut self, organization: OrganizationId, moment: Moment) -> Result<Vec<AccountChange>, OperationError> {
         let mut changes = Vec::new();
@@ -439,6 +503,7 @@ impl Operation for Batch<'_> {
         let key = |id: &ExternalId| CustomerKey { organization, selector: Selector::ExternalId(id.clone()) };
         let keys: Vec<_> = names.iter().map(key).collect();
         let found = if keys.is_empty() { Vec::new() } else { registry.ports.customers.find(&keys).await? };
+        let parents = Above::all(self.0, &found);
         let mut workspace = Workspace::load(registry, organization, self.0.account_ids()).await?;
         let customers = match self.0 {
             Programme::Create(items) => create(registry, organization, items, found, &mut workspace, moment).await?,
@@ -465,6 +530,7 @@ impl Operation for Batch<'_> {
             }
         };
         workspace.check_holdings(registry, organization).await?;
+        workspace.check_parents(registry, organization, parents).await?;
         let accounts = workspace.changes(organization, moment)?;
         Ok(Plan { changes: Changes { customers, accounts, ..Changes::default() }, shown: () })
     }

@@ -144,7 +144,8 @@ fn add_item(problems: &mut Problems, problem: &ItemProblem, list: &'static str) 
         ItemProblemKind::Account(_)
         | ItemProblemKind::Card(_)
         | ItemProblemKind::Required(_)
-        | ItemProblemKind::TooManyAccounts => {
+        | ItemProblemKind::TooManyAccounts
+        | ItemProblemKind::ParentIsCardNumber => {
             problems.add(loc, &Kind::value("is not acceptable"), &Json::Null);
         }
     }

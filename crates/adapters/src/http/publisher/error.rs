@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 
 use axum::response::{IntoResponse, Response};
-use custodia_domain::account::{AccountRule, is_card_number};
+use custodia_domain::account::{AccountRule, Identifier, is_card_number};
 use custodia_domain::customer::Rule;
 use custodia_domain::ports::StoreError;
 use custodia_domain::registry::{ItemProblem, ItemProblemKind, ItemRefusal, OperationError, StaleItem};
@@ -215,6 +215,14 @@ impl Items {
             ItemProblemKind::Account(rule @ AccountRule::CardOfStranger) => {
                 (account_member(*rule), "must name the holders of the account's cards".to_owned())
             }
+            ItemProblemKind::Card(AccountRule::CardNumber(identifier)) => {
+                let place = self.path(problem.item, &problem.path);
+                return format!("{place}: {} must not be this card's whole number", identifier.member());
+            }
+            ItemProblemKind::ParentIsCardNumber => {
+                let rule = AccountRule::CardNumber(Identifier::Parent);
+                (account_member(rule), rule.to_string())
+            }
             ItemProblemKind::Account(rule) => (account_member(*rule), rule.to_string()),
             ItemProblemKind::Card(rule) => (card_member(*rule), rule.to_string()),
             ItemProblemKind::Required(name) => (*name, "required".to_owned()),
@@ -269,6 +277,7 @@ const fn account_member(rule: AccountRule) -> &'static str {
             "sourceCustomerIds"
         }
         AccountRule::TooManyCards => "cards",
+        AccountRule::CardNumber(identifier) => identifier.member(),
     }
 }
 
@@ -282,6 +291,7 @@ const fn card_member(rule: AccountRule) -> &'static str {
         | AccountRule::CustomerNotHolder
         | AccountRule::TooManyHolders
         | AccountRule::TooManyCards => "sourceCustomerId",
+        AccountRule::CardNumber(identifier) => identifier.member(),
     }
 }
 
