@@ -241,9 +241,7 @@ impl WebhookStore for MemoryStore {
         limit: u16,
     ) -> Result<Vec<OrganizationId>, StoreError> {
         let mut state = self.lock();
-        let is_free = |lease: &Lease| {
-            lease.owner.is_none() || lease.until.is_none_or(|until| until <= now)
-        };
+        let is_free = |lease: &Lease| lease.owner.is_none() || lease.until.is_none_or(|until| until <= now);
         let mut waiting: Vec<_> = state
             .organizations
             .iter()

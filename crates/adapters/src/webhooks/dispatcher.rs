@@ -223,7 +223,12 @@ impl Dispatcher {
         Duration::from_micros(ahead).max(Duration::from_millis(1)).min(self.pace.look_every)
     }
 
-    pub(super) async fn work(&self, organization: OrganizationId, lease: &AtomicI64, stop: &CancellationToken) -> Ended {
+    pub(super) async fn work(
+        &self,
+        organization: OrganizationId,
+        lease: &AtomicI64,
+        stop: &CancellationToken,
+    ) -> Ended {
         let silent = self.silent().remove(&organization).unwrap_or_default();
         let mut work = Work::begin(self, organization, lease, stop, silent);
         if let Err(error) = work.run().await {

@@ -32,7 +32,8 @@ pub(super) struct Letters {
     ever: Mutex<Option<Reply>>,
 }
 
-pub(super) const TAKEN: Reply = Reply { status: Some(204), failure: None, retry_after: None, took: Duration::from_millis(3) };
+pub(super) const TAKEN: Reply =
+    Reply { status: Some(204), failure: None, retry_after: None, took: Duration::from_millis(3) };
 
 pub(super) fn failed(failure: FailureKind) -> Reply {
     Reply { status: None, failure: Some(failure), ..TAKEN }

@@ -188,7 +188,7 @@ pub(super) async fn get(State(lms): State<Lms>, Read(mut call): Read) -> Result<
 /// Change an endpoint
 ///
 /// Members left out stay as they are. What is enqueued already is sent as it was wanted then. An endpoint that is enabled
-/// again is sent all that happened meanwhile.
+/// again is sent all that happened meanwhile, but not what was parked before, such as what it answered with 410: replay that.
 #[utoipa::path(patch, path = "/v1/webhook-endpoints/{endpoint_id}", operation_id = "updateWebhookEndpoint",
     tag = "Webhooks", request_body(content = schema::UpdateWebhookEndpoint, example = json!({"enabled": false})),
     responses((status = 200, description = "The endpoint as it is now", body = schema::WebhookEndpoint)))]
