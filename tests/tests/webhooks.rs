@@ -260,7 +260,7 @@ async fn attempts(server: &Server) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_instances_share_the_work_and_one_takes_over_what_the_other_leaves() {
+async fn a_second_instance_shares_the_work_and_takes_over_what_a_killed_one_leaves() {
     const ORGANIZATIONS: usize = 6;
     const EACH: usize = 20;
     let mut first = insecure(Backend::Postgres).await;

@@ -231,7 +231,14 @@ impl WebhookStore for Nothing {
         Ok(None)
     }
 
-    async fn claim(&self, _: u128, _: Timestamp, _: Timestamp, _: u16) -> Result<Vec<OrganizationId>, StoreError> {
+    async fn claim(
+        &self,
+        _: u128,
+        _: Timestamp,
+        _: Timestamp,
+        _: u16,
+        _: &[OrganizationId],
+    ) -> Result<Vec<OrganizationId>, StoreError> {
         Ok(Vec::new())
     }
 

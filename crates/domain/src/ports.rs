@@ -683,9 +683,10 @@ pub trait WebhookStore: Send + Sync {
     ) -> Result<Option<WebhookEndpoint>, StoreError>;
 
     /// Takes the leases of at most `limit` organizations until `until`, and answers them: those that have something to
-    /// enqueue for an enabled endpoint or a delivery due at `now`, and whose lease is free or over at `now`. What the
-    /// owner holds is not among them; it is [renewed](Self::renew). Those come first that nobody ever had, then those
-    /// whose last lease ended first, so that all come to their turn. Each lease is taken by a compare-and-set of its own.
+    /// enqueue for an enabled endpoint or a delivery due at `now`, and whose lease is free or over at `now`, but for those
+    /// in `except`, which are left to others. What the owner holds is not among them; it is [renewed](Self::renew). Those
+    /// come first that nobody ever had, then those whose last lease ended first, so that all come to their turn. Each lease
+    /// is taken by a compare-and-set of its own.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot answer; leases that were taken before that end by time.
@@ -695,6 +696,7 @@ pub trait WebhookStore: Send + Sync {
         now: Timestamp,
         until: Timestamp,
         limit: u16,
+        except: &[OrganizationId],
     ) -> Result<Vec<OrganizationId>, StoreError>;
 
     /// Prolongs leases until `until`, and answers those that are the owner's; one that is over but that nobody took

@@ -239,13 +239,14 @@ impl WebhookStore for MemoryStore {
         now: Timestamp,
         until: Timestamp,
         limit: u16,
+        except: &[OrganizationId],
     ) -> Result<Vec<OrganizationId>, StoreError> {
         let mut state = self.lock();
         let is_free = |lease: &Lease| lease.owner.is_none() || lease.until.is_none_or(|until| until <= now);
         let mut waiting: Vec<_> = state
             .organizations
             .iter()
-            .filter(|(_, kept)| is_free(&kept.webhooks.lease) && kept.has_work(now))
+            .filter(|(id, kept)| is_free(&kept.webhooks.lease) && kept.has_work(now) && !except.contains(id))
             .map(|(id, kept)| (kept.webhooks.lease.until, *id))
             .collect();
         waiting.sort();

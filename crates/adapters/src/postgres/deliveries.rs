@@ -24,7 +24,7 @@ use super::events::{self, event_columns};
 pub(super) const CLAIMABLE: &str = "
     select l.organization_id
     from webhook_leases l join organizations o on o.id = l.organization_id
-    where (l.owner is null or l.ends_at <= $1)
+    where (l.owner is null or l.ends_at <= $1) and l.organization_id <> all($3)
         and exists (select 1 from webhook_endpoints w
             where w.organization_id = l.organization_id and w.deleted_at is null and w.disabled_at is null
                 and (w.position < o.next_sequence
@@ -298,12 +298,13 @@ const PURGE_ENDPOINTS: &str = "
         and not exists (select 1 from webhook_deliveries d where d.organization_id = $1 and d.endpoint_id = w.id)";
 
 /// Who wants leases, and until when.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Claim {
     pub(super) owner: u128,
     pub(super) now: Timestamp,
     pub(super) until: Timestamp,
     pub(super) limit: u16,
+    pub(super) except: Vec<i64>,
 }
 
 /// Takes leases, each by a statement of its own.
@@ -312,6 +313,7 @@ pub(super) async fn claim(session: &mut PgConnection, claim: &Claim) -> Result<V
     let rows = sqlx::query(CLAIMABLE)
         .bind(SqlInstant(claim.now))
         .bind(i64::from(claim.limit))
+        .bind(&claim.except)
         .fetch_all(&mut *session)
         .await?;
     let mut claimed = Vec::with_capacity(rows.len());

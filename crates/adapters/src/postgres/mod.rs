@@ -513,8 +513,10 @@ impl WebhookStore for PostgresStore {
         now: Timestamp,
         until: Timestamp,
         limit: u16,
+        except: &[OrganizationId],
     ) -> Result<Vec<OrganizationId>, StoreError> {
-        let claim = deliveries::Claim { owner, now, until, limit };
+        let except = except.iter().map(|one| one.get()).collect();
+        let claim = deliveries::Claim { owner, now, until, limit, except };
         self.read(claim, |session, claim| Box::pin(deliveries::claim(session, claim))).await
     }
 

@@ -20,7 +20,7 @@ use super::rows::{self, Fields, event_columns};
 /// webhooks.
 pub(super) const SELECT_CLAIMABLE: &str = "select l.organization_id
     from webhook_leases l join organizations o on o.id = l.organization_id
-    where (l.owner is null or l.ends_at <= ?1)
+    where (l.owner is null or l.ends_at <= ?1) and l.organization_id not in (select value from json_each(?3))
         and exists (select 1 from webhook_endpoints w
             where w.organization_id = l.organization_id and w.deleted_at is null and w.disabled_at is null
                 and (w.position < o.next_sequence - 1
@@ -395,8 +395,11 @@ impl WebhookStore for SqliteStore {
         now: Timestamp,
         until: Timestamp,
         limit: u16,
+        except: &[OrganizationId],
     ) -> Result<Vec<OrganizationId>, StoreError> {
-        let selected = sqlx::query(SELECT_CLAIMABLE).bind(now.microseconds()).bind(i64::from(limit));
+        let except: Vec<_> = except.iter().map(|one| one.get()).collect();
+        let except = serde_json::to_string(&except).expect("a list of numbers is JSON");
+        let selected = sqlx::query(SELECT_CLAIMABLE).bind(now.microseconds()).bind(i64::from(limit)).bind(except);
         let rows = selected.fetch_all(&self.readers).await.map_err(store_error)?;
         let organization = |row| Fields::of(row, "webhook_leases", "organization_id").number(OrganizationId::parse);
         let organizations = rows.iter().map(organization).collect::<Result<Vec<_>, _>>()?;

@@ -43,7 +43,8 @@ pub struct Pace {
     pub per_endpoint: usize,
     /// Organizations worked on at once, at least 1. Default 32.
     pub organizations: u16,
-    /// How long an organization is worked on while so many are that there is no room for others. Default 10 s.
+    /// How long an organization is worked on while so many are that there is no room for others; and how often one of
+    /// several is handed to whatever other process has room for it. Default 10 s.
     pub turn: Duration,
     /// How often the store is asked for work that no commit of this process has told of. Default 1 s.
     pub look_every: Duration,
@@ -179,15 +180,19 @@ impl Dispatcher {
         }
     }
 
-    /// Begins to work on as many organizations more as there is room for; makes room where there is none.
+    /// Begins to work on as many organizations more as there is room for; makes room where there is none. Work that never
+    /// pauses would stay with one process for ever: now and then one organization of several is offered to the others,
+    /// for longer than they take to look.
     async fn take_up(self: &Arc<Self>, roster: &mut Roster, now: Timestamp, stop: &CancellationToken) {
         let room = self.pace.organizations.max(1).saturating_sub(roster.count());
         if room == 0 {
             roster.end_turns(self.pace.turn);
             return;
         }
+        roster.hand_over_one(self.pace.turn);
+        let resting = roster.resting(self.pace.look_every.mul_f64(1.5));
         let until = now.later_by(self.pace.lease);
-        match self.parts.webhooks.claim(self.owner, now, until, room).await {
+        match self.parts.webhooks.claim(self.owner, now, until, room, &resting).await {
             Ok(claimed) => claimed.into_iter().for_each(|one| roster.take_up(self, one, until, stop)),
             Err(error) => tracing::warn!(%error, "webhooks: the store cannot be asked for work"),
         }
@@ -201,7 +206,7 @@ impl Dispatcher {
     pub async fn pass(&self) -> Result<Option<Timestamp>, StoreError> {
         let now = self.now();
         let until = now.later_by(self.pace.lease);
-        let claimed = self.parts.webhooks.claim(self.owner, now, until, self.pace.organizations.max(1)).await?;
+        let claimed = self.parts.webhooks.claim(self.owner, now, until, self.pace.organizations.max(1), &[]).await?;
         let mut next: Option<Timestamp> = None;
         for organization in claimed {
             let lease = AtomicI64::new(until.microseconds());
@@ -298,6 +303,15 @@ struct Roster {
     tasks: HashMap<task::Id, OrganizationId>,
     turns: HashMap<OrganizationId, Turn>,
     due_next: BTreeMap<OrganizationId, Timestamp>,
+    offered: Option<Offer>,
+}
+
+/// The organization that was offered to other processes the last time.
+struct Offer {
+    organization: OrganizationId,
+    at: Instant,
+    /// When the work on it had ended.
+    since: Option<Instant>,
 }
 
 impl Roster {
@@ -341,6 +355,27 @@ impl Roster {
         self.turns.values().filter(|turn| turn.began.elapsed() >= length).for_each(|turn| turn.end.cancel());
     }
 
+    /// Ends the longest turn if it and the last offer are that old, and it is not the only one: a sole organization would
+    /// only wander from process to process.
+    fn hand_over_one(&mut self, every: Duration) {
+        if self.turns.len() < 2 || self.offered.as_ref().is_some_and(|offer| offer.at.elapsed() < every) {
+            return;
+        }
+        let Some((id, turn)) = self.turns.iter().min_by_key(|(_, turn)| turn.began) else {
+            return;
+        };
+        if turn.began.elapsed() >= every {
+            turn.end.cancel();
+            self.offered = Some(Offer { organization: *id, at: Instant::now(), since: None });
+        }
+    }
+
+    /// The organization that is offered to others, for so long.
+    fn resting(&self, length: Duration) -> Vec<OrganizationId> {
+        let rests = |offer: &&Offer| offer.since.is_none_or(|since| since.elapsed() < length);
+        self.offered.iter().filter(rests).map(|offer| offer.organization).collect()
+    }
+
     /// Waits until the work on some organization has ended; without end where none is worked on.
     async fn one_ended(&mut self) {
         match self.workers.join_next_with_id().await {
@@ -365,6 +400,9 @@ impl Roster {
         };
         if let Some(organization) = self.tasks.remove(&task) {
             self.turns.remove(&organization);
+            if let Some(offer) = self.offered.as_mut().filter(|offer| offer.organization == organization) {
+                offer.since.get_or_insert_with(Instant::now);
+            }
             self.due_next.extend(next_due.map(|next| (organization, next)));
         }
     }

@@ -123,7 +123,7 @@ fn counted(store: &Arc<MemoryStore>, asked: &Arc<Asked>) -> Arc<dyn WebhookStore
     pass_on!(mock,
         expect_endpoints endpoints(organization) |_| None;
         expect_endpoint endpoint(organization, id) |_| None;
-        expect_claim claim(owner, now, until, limit) |asked| Some(&asked.claims);
+        expect_claim claim(owner, now, until, limit, except) |asked| Some(&asked.claims);
         expect_renew renew(owner, organizations, until) |asked| Some(&asked.renewals);
         expect_release release(owner, organization) |_| None;
         expect_enqueue enqueue(organization, owner, now, limit) |asked| Some(&asked.enqueues);
@@ -246,7 +246,7 @@ async fn a_slot_that_comes_when_the_lease_is_nearly_over_is_not_used() {
     let slot = Arc::clone(&dispatcher.slots).acquire_owned().await.unwrap();
     let now = kit.clock.now().at;
     let until = now.later_by(Duration::from_secs(30));
-    kit.store.claim(dispatcher.owner, now, until, 1).await.unwrap();
+    kit.store.claim(dispatcher.owner, now, until, 1, &[]).await.unwrap();
     let (lease, stop) = (AtomicI64::new(until.microseconds()), CancellationToken::new());
     let others = async {
         tokio::time::sleep(Duration::from_secs(15)).await;
@@ -271,13 +271,42 @@ async fn a_lease_is_kept_while_it_is_worked_under_and_renewed_now_and_then() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             kit.clock.advance(Duration::from_secs(1));
             let now = kit.clock.now().at;
-            assert!(kit.store.claim(7, now, now, 9).await.unwrap().is_empty(), "another one takes it");
+            assert!(kit.store.claim(7, now, now, 9, &[]).await.unwrap().is_empty(), "another one takes it");
         }
         asked.renewals.load(Ordering::Relaxed)
     };
     let renewals = kit.run(parts, Pace::default(), wait).await;
     assert!((10..=21).contains(&renewals), "{renewals} within 100 seconds");
     assert!(receivers.got(dead) > 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_organizations_that_never_pause_each_is_offered_to_others_in_turn_but_a_sole_one_is_kept() {
+    let another_had = |others: u16| async move {
+        let kit = Kit::new().await;
+        let mut dead = Vec::new();
+        for _ in 0..others {
+            dead.push(kit.lender(1, 40).await);
+        }
+        let receivers = Receivers::dead(&dead);
+        let mut had = HashSet::new();
+        let wait = async {
+            for _ in 0..120 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                kit.clock.advance(Duration::from_secs(1));
+                let now = kit.clock.now().at;
+                let claimed = kit.store.claim(7, now, now.later_by(Duration::from_secs(1)), 1, &[]).await.unwrap();
+                for organization in &claimed {
+                    kit.store.release(7, *organization).await.unwrap();
+                }
+                had.extend(claimed);
+            }
+        };
+        kit.run(kit.sending_to(&receivers), Pace::default(), wait).await;
+        had.len()
+    };
+    assert_eq!(another_had(3).await, 3);
+    assert_eq!(another_had(1).await, 0);
 }
 
 #[tokio::test]

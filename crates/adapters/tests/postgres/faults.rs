@@ -104,7 +104,7 @@ async fn what_is_enqueued_and_settled_outlives_the_sessions_that_the_server_ende
     let organization = stage.organization().await;
     let endpoint = crate::webhooks::hook(&stage, organization).await;
     stage.create_named(organization, "Ada").await;
-    assert_eq!(stage.store.claim(1, at(0), at(9), 1).await.unwrap(), [organization]);
+    assert_eq!(stage.store.claim(1, at(0), at(9), 1, &[]).await.unwrap(), [organization]);
     let mut other = PgConnection::connect(&url).await.unwrap();
     for enqueues in [true, false] {
         sqlx::raw_sql("begin; select owner from webhook_leases for update").execute(&mut other).await.unwrap();

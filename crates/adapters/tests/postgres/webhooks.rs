@@ -44,7 +44,7 @@ async fn rows_that_no_endpoint_and_no_delivery_can_be_are_refused() {
     let organization = stage.organization().await;
     hook(&stage, organization).await;
     stage.create_named(organization, "Ada").await;
-    stage.store.claim(1, at(0), at(9), 1).await.unwrap();
+    stage.store.claim(1, at(0), at(9), 1, &[]).await.unwrap();
     stage.store.enqueue(organization, 1, at(1), 10).await.unwrap();
     let mut connection = PgConnection::connect(&url).await.unwrap();
     for (table, change) in [

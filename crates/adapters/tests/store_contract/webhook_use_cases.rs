@@ -197,7 +197,7 @@ async fn a_replay_under_a_key_happens_once(stage: Stage) {
     assert_eq!(replay(desk.keyed(1)).await, (200, "2".to_owned()), "its own creation is an event too");
     desk.stage.create_named(desk.organization, "Bob").await;
     let store = desk.stage.webhooks();
-    store.claim(1, at(5), at(50), 1).await.unwrap();
+    store.claim(1, at(5), at(50), 1, &[]).await.unwrap();
     store.enqueue(desk.organization, 1, at(5), 10).await.unwrap();
     assert_eq!(replay(desk.keyed(1)).await, (200, "2".to_owned()), "as it was answered before");
     assert_eq!(replay(desk.caller()).await, (200, "3".to_owned()));

@@ -115,7 +115,7 @@ impl Race {
         let mut has_died = false;
         while !self.is_over(&stage).await {
             let now = self.tick();
-            let claimed = stage.store.claim(owner, at(now), at(now + LEASE), 10).await.unwrap();
+            let claimed = stage.store.claim(owner, at(now), at(now + LEASE), 10, &[]).await.unwrap();
             let renewed = stage.store.renew(owner, &[self.organization], at(now + LEASE)).await.unwrap();
             if claimed.is_empty() && renewed.is_empty() {
                 tokio::task::yield_now().await;

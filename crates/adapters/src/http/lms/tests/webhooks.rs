@@ -204,7 +204,7 @@ async fn deliveries_are_shown_with_their_attempts_and_replayed() {
     let (organization, at) =
         (OrganizationId::FIRST, custodia_domain::Timestamp::parse("2026-05-25T09:30:00Z").unwrap());
     let store = &kit.store;
-    let claimed = store.claim(7, at, at.later_by(std::time::Duration::from_mins(1)), 10).await.unwrap();
+    let claimed = store.claim(7, at, at.later_by(std::time::Duration::from_mins(1)), 10, &[]).await.unwrap();
     assert_eq!(claimed, [organization]);
     store.enqueue(organization, 7, at, 500).await.unwrap();
     let due = store.due(organization, at, 500, 500).await.unwrap();
