@@ -3,6 +3,8 @@
 //!
 //! `just bench` starts it within a private PostgreSQL with its default settings, fsync included.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
+
 mod load;
 mod postgres;
 mod process;
@@ -191,10 +193,21 @@ async fn growth(asked: &Asked) -> anyhow::Result<()> {
         let service = Service::on_postgres(&asked.binary, database.url()).await?;
         eprintln!("seeding {rows} customers");
         database.seed(rows).await?;
-        let load = Load::new(&service, rows, asked.seconds).await?;
-        for kind in
-            [Kind::Get, Kind::External, Kind::List, Kind::DeepPage, Kind::Name, Kind::Email, Kind::Phone, Kind::Create]
-        {
+        let mut load = Load::new(&service, rows, asked.seconds).await?;
+        for kind in [
+            Kind::Get,
+            Kind::External,
+            Kind::List,
+            Kind::DeepCursor,
+            Kind::DeepPage,
+            Kind::Name,
+            Kind::Email,
+            Kind::Phone,
+            Kind::Create,
+        ] {
+            if kind == Kind::DeepCursor {
+                load.walk_far().await?;
+            }
             database.settle().await?;
             let measured = load.run(kind, 8)?;
             anyhow::ensure!(measured.failed == 0, "{} of {} requests failed", measured.failed, measured.requests);

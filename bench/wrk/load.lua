@@ -53,6 +53,9 @@ local kinds = {
   get = function() return wrk.format("GET", "/v1/customers/" .. math.random(rows), bearer) end,
   external = function() return wrk.format("GET", "/v1/customers/external/seed-" .. math.random(rows), bearer) end,
   list = function() return wrk.format("GET", "/v1/customers?rows=50&after=" .. os.getenv("BENCH_CURSOR"), bearer) end,
+  page = function()
+    return wrk.format("GET", "/v1/customers?rows=50&orderBy=displayName&page=" .. os.getenv("BENCH_QUERY"), bearer)
+  end,
   publisher = function() return wrk.format("POST", "/v2/data/customers", institution, fifty(enrolled)) end,
   bulk = function() return wrk.format("POST", "/external/v1/customers/bulk", json, fifty(intake)) end,
   search = function() return wrk.format("GET", "/v1/customers?rows=20&after=&q=" .. os.getenv("BENCH_QUERY"), bearer) end,

@@ -98,6 +98,12 @@ const SETTINGS: &[Setting] = &[
         "How long answers are kept for the Idempotency-Key they were given under",
     ),
     with(
+        "deepest_page",
+        "ROWS",
+        "1000000",
+        "How many rows may lie before a page of a list; walks by cursor have no end",
+    ),
+    with(
         "webhook_dispatch",
         "BOOL",
         "true",
@@ -153,6 +159,7 @@ pub struct Config {
     pub outside: Option<OutsideIssuer>,
     pub id_block: u32,
     pub receipt_retention: Duration,
+    pub deepest_page: u64,
     pub webhook_dispatch: bool,
     pub webhook_concurrency: usize,
     pub webhook_retention: Duration,
@@ -180,6 +187,7 @@ impl fmt::Debug for Config {
             .field("outside", &self.outside)
             .field("id_block", &self.id_block)
             .field("receipt_retention", &self.receipt_retention)
+            .field("deepest_page", &self.deepest_page)
             .field("webhook_dispatch", &self.webhook_dispatch)
             .field("webhook_concurrency", &self.webhook_concurrency)
             .field("webhook_retention", &self.webhook_retention)
@@ -305,6 +313,7 @@ impl Config {
                 Ok(block)
             })?,
             receipt_retention: given.duration("receipt_retention")?,
+            deepest_page: given.parsed("deepest_page")?,
             webhook_dispatch: given.parsed("webhook_dispatch")?,
             webhook_concurrency: given.at_least("webhook_concurrency", 1)?,
             webhook_retention: given.duration("webhook_retention")?,
@@ -474,6 +483,7 @@ mod tests {
             ("--id-block", "10001"),
             ("--zone", "Mars/Olympus"),
             ("--migrate-on-start", "perhaps"),
+            ("--deepest-page", "-1"),
             ("--webhook-insecure", "perhaps"),
             ("--webhook-concurrency", "0"),
             ("--log-format", "xml"),

@@ -44,6 +44,7 @@ pub fn registry(config: &Config, stores: &Stores, ids: Arc<dyn IdSource>, arriva
         clock: Arc::new(config.clock.clone()),
         ids,
     })
+    .with_deepest_page(config.deepest_page)
 }
 
 /// How this deployment calls endpoints of webhooks.

@@ -245,27 +245,37 @@ impl<'a> Page<'a> {
     /// those with and those without one are two walks, each in the order of its index.
     fn walked(&self, conditions: &Conditions) -> Option<String> {
         let columns = self.columns(&conditions.total(&self.query.filter));
+        let own = self.column.map_or(String::new(), |column| format!(", c.{column}"));
+        // What is passed over is passed over in the index; the rows of the page alone are read.
+        if self.offset > 0 {
+            return Some(format!(
+                "select {columns} from ({}) p join customers c on c.organization_id = $1 and c.id = p.id order by {}",
+                self.walk_of(&format!("c.id{own}"), &format!("c.id{own}"), &conditions.sql)?,
+                self.order("p", self.column),
+            ));
+        }
+        self.walk_of(&columns, customer_columns!(), &conditions.sql)
+    }
+
+    /// The walk that shows those columns, `read` in its parts.
+    fn walk_of(&self, shown: &str, read: &str, conditions: &str) -> Option<String> {
         let walks = self.walks();
-        let conditions = &conditions.sql;
         match walks.as_slice() {
             [] => None,
             [walk] => Some(format!(
-                "select {columns} from customers c where {conditions}{} order by {} {}",
+                "select {shown} from customers c where {conditions}{} order by {} {}",
                 walk.past,
                 walk.order,
                 self.window()
             )),
             _ => {
                 let reach = u64::from(self.limit).saturating_add(self.offset);
-                let part = |walk: &Walk| {
-                    format!(
-                        concat!("(select ", customer_columns!(), " from customers c where {}{} order by {} limit {})"),
-                        conditions, walk.past, walk.order, reach
-                    )
+                let part = |Walk { past, order }: &Walk| {
+                    format!("(select {read} from customers c where {conditions}{past} order by {order} limit {reach})")
                 };
                 let parts: Vec<String> = walks.iter().map(part).collect();
                 Some(format!(
-                    "select {columns} from ({}) c order by {} {}",
+                    "select {shown} from ({}) c order by {} {}",
                     parts.join(" union all "),
                     self.order("c", self.column),
                     self.window()
@@ -383,6 +393,18 @@ mod tests {
         );
         walk.filter.status = Some(Status::Closed);
         assert!(Statement::of(&walk).is_none(), "a Closed customer has an activation date");
+    }
+
+    #[test]
+    fn what_lies_before_a_page_is_passed_over_without_reading_its_rows() {
+        let by_name = query(SortKey::DisplayName, Direction::Ascending, Window::Page { offset: 60 });
+        assert_eq!(
+            tail(&by_name),
+            "select ROW, (select o.customer_count from organizations o where o.id = $1) as total \
+             from (select c.id, c.sort_name from customers c where c.organization_id = $1 \
+             order by c.sort_name asc, c.id asc limit 51 offset 60) p \
+             join customers c on c.organization_id = $1 and c.id = p.id order by p.sort_name asc nulls last, p.id asc"
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::company::Company;
 use crate::loan::{LoanChange, LoanRefusal, ScoreChange};
 use crate::ports::{
     AccountStore, Clock, CommitError, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Directory,
-    IdSource, LoanBook, Office, Offices, ScoringEngine, Selector, StoreError, WebhookStore,
+    IdSource, LoanBook, Office, Offices, ScoringEngine, Selector, StoreError, WebhookStore, Window,
 };
 use crate::unit::{CompanyChange, WebhookChange};
 use crate::webhook::WebhookRefusal;
@@ -267,6 +267,20 @@ pub struct ViewPage {
     pub more: bool,
 }
 
+/// How many rows a page may have before it, unless a registry says otherwise: a store reads and drops every one of them.
+pub const DEEPEST_PAGE: u64 = 1_000_000;
+
+/// Why there is no such part of a list.
+#[derive(Debug, Error)]
+pub enum ListError {
+    /// More rows lie before the page than may; a walk ([`Window::After`]) goes as deep as there are rows.
+    #[error("the page lies too deep: at most {0} rows may lie before it")]
+    TooDeep(u64),
+    /// The store cannot answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// What a caller wants done to one customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -430,13 +444,21 @@ pub struct Ports {
 #[derive(Clone)]
 pub struct Registry {
     ports: Arc<Ports>,
+    deepest_page: u64,
 }
 
 impl Registry {
     /// The use cases over those ports.
     #[must_use]
     pub fn new(ports: Ports) -> Self {
-        Self { ports: Arc::new(ports) }
+        Self { ports: Arc::new(ports), deepest_page: DEEPEST_PAGE }
+    }
+
+    /// The same with pages that have at most so many rows before them.
+    #[must_use]
+    pub const fn with_deepest_page(mut self, rows: u64) -> Self {
+        self.deepest_page = rows;
+        self
     }
 
     /// The time of an operation.
@@ -504,12 +526,16 @@ impl Registry {
         Ok(CustomerView { customer, office, company })
     }
 
-    /// One page of a list.
+    /// One page of a list. A page past the end is empty, however deep it would lie.
     ///
     /// # Errors
-    /// [`StoreError`] when the store cannot answer.
-    pub async fn list(&self, query: &CustomerQuery) -> Result<ViewPage, StoreError> {
-        let CustomerPage { customers, total, more } = self.ports.customers.list(query).await?;
+    /// [`ListError`].
+    pub async fn list(&self, query: &CustomerQuery) -> Result<ViewPage, ListError> {
+        let page = match query.window {
+            Window::Page { offset } if offset > self.deepest_page => self.past_the_end(query, offset).await?,
+            Window::Page { .. } | Window::After(_) => self.ports.customers.list(query).await?,
+        };
+        let CustomerPage { customers, total, more } = page;
         let offices = self.offices(query.organization).await?;
         let companies = self.companies_of(query.organization, &customers).await?;
         let view = |(customer, company): (Customer, Option<Company>)| {
@@ -519,6 +545,16 @@ impl Registry {
         };
         let views = customers.into_iter().zip(companies).map(view).collect::<Result<_, StoreError>>()?;
         Ok(ViewPage { views, total, more })
+    }
+
+    /// The empty page behind all rows, if so many lie before it; they are counted, and not read.
+    async fn past_the_end(&self, query: &CustomerQuery, offset: u64) -> Result<CustomerPage, ListError> {
+        let first = CustomerQuery { window: Window::Page { offset: 0 }, limit: 1, ..query.clone() };
+        let total = self.ports.customers.list(&first).await?.total;
+        if total.is_none_or(|total| total > offset) {
+            return Err(ListError::TooDeep(self.deepest_page));
+        }
+        Ok(CustomerPage { customers: Vec::new(), total, more: false })
     }
 
     /// Receipt, plan, commit: the one way by which anything is written.

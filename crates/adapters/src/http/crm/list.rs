@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::response::Response;
 use custodia_domain::OrganizationId;
 use custodia_domain::facets::Source;
-use custodia_domain::ports::{CompanyKey, CustomerFilter, CustomerQuery, Direction, SortKey, StoreError, Window};
-use custodia_domain::registry::{Registry, ViewPage};
+use custodia_domain::ports::{CompanyKey, CustomerFilter, CustomerQuery, Direction, SortKey, Window};
+use custodia_domain::registry::{ListError, Registry, ViewPage};
 use custodia_domain::search::query_words;
 use serde::Serialize;
 
@@ -57,6 +57,15 @@ impl Page {
         (self.number - 1).saturating_mul(u64::from(self.size)).min(i64::MAX.unsigned_abs())
     }
 
+    /// The page numbers end where so many rows lie before a page.
+    fn too_deep(self, rows: u64) -> Refused {
+        let last = i64::try_from(rows / u64::from(self.size) + 1).unwrap_or(i64::MAX);
+        let mut problems = Problems::default();
+        let input = Json::String(self.number.to_string());
+        problems.add(vec!["query".into(), "page".into()], &Kind::Above(last), &input);
+        Refused::invalid(problems)
+    }
+
     fn body<T>(self, data: Vec<T>, total: u64) -> PageBody<T> {
         let total_pages = total.div_ceil(u64::from(self.size));
         PageBody {
@@ -83,7 +92,8 @@ struct Wanted {
 
 /// List customers
 ///
-/// Customers that came by another dialect are listed too; what they lack is `null`.
+/// Customers that came by another dialect are listed too; what they lack is `null`. At most a million rows, unless the
+/// deployment says otherwise, may lie before a page; a deeper one that is not past the end is refused.
 #[utoipa::path(get, path = "/external/v1/customers", operation_id = "listCrmCustomers", tag = "CRM intake",
     params(schema::ListCrmCustomers),
     responses((status = 200, description = "A page", body = schema::CrmCustomerPage)))]
@@ -91,8 +101,10 @@ pub(super) async fn customers(State(crm): State<Crm>, Read(mut call): Read) -> R
     let wanted = Wanted::read(&mut call.query, &mut call.problems);
     let (caller, wanted) = call.ready(wanted)?;
     let page = wanted.page;
-    let found = wanted.find(&crm.registry, caller.organization).await;
-    let found = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
+    let found = wanted.find(&crm.registry, caller.organization).await.map_err(|error| match error {
+        ListError::TooDeep(rows) => page.too_deep(rows),
+        ListError::Store(error) => Refused::store(&error, &caller.request_id),
+    })?;
     let rows = found.views.iter().map(CustomerBody::from).collect();
     Ok(respond(json_answer(200, &page.body(rows, found.total.unwrap_or_default()))))
 }
@@ -134,7 +146,7 @@ impl Wanted {
         })
     }
 
-    async fn find(mut self, registry: &Registry, organization: OrganizationId) -> Result<ViewPage, StoreError> {
+    async fn find(mut self, registry: &Registry, organization: OrganizationId) -> Result<ViewPage, ListError> {
         if let Some(keys) = self.company {
             let found = registry.companies(organization, &keys).await?.into_iter().next().flatten();
             let Some(company) = found else {

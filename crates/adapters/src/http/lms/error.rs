@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use custodia_domain::customer::{Blocker, Refusal, Rule};
 use custodia_domain::loan::LoanRefusal;
 use custodia_domain::ports::StoreError;
-use custodia_domain::registry::OperationError;
+use custodia_domain::registry::{ListError, OperationError};
 use custodia_domain::{Answer, Field, Invalid, RequestId, Status};
 use http::StatusCode;
 use serde::Serialize;
@@ -92,6 +92,18 @@ pub(super) enum Refused {
 impl Refused {
     pub(super) fn invalid(problems: &Problems) -> Self {
         Self::Answer(problems.answer())
+    }
+
+    /// What is wrong with a page is told under `page`, as everything about paging is.
+    pub(super) fn list(error: &ListError, request_id: &RequestId) -> Self {
+        match error {
+            ListError::TooDeep(rows) => {
+                let mut problems = Problems::default();
+                problems.add("page", format!("page value too large, at most {rows} rows may lie before it: use after"));
+                Self::invalid(&problems)
+            }
+            ListError::Store(error) => Self::store(error, request_id),
+        }
     }
 
     pub(super) fn not_found() -> Self {

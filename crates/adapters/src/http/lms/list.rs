@@ -5,7 +5,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use custodia_domain::ports::{Boundary, CustomerFilter, CustomerQuery, Direction, Selector, SortKey, Window};
-use custodia_domain::registry::{CustomerView, ViewPage};
+use custodia_domain::registry::{CustomerView, ListError, ViewPage};
 use custodia_domain::search::{finds, query_words};
 use custodia_domain::{Answer, ExternalId, OfficeId, OrganizationId, Status};
 use http::header::LINK;
@@ -70,8 +70,9 @@ struct Wanted {
 
 /// List customers
 ///
-/// By page with a total (`page`, `rows`), or by cursor (`after`, `rows`), whose cost does not grow with depth. With
-/// `externalId` at most one customer.
+/// By page with a total (`page`, `rows`), or by cursor (`after`, `rows`), whose cost does not grow with depth. At most a
+/// million rows, unless the deployment says otherwise, may lie before a page; a deeper one that is not past the end is
+/// refused. With `externalId` at most one customer.
 #[utoipa::path(get, path = "/v1/customers", operation_id = "listCustomers", tag = "Customers",
     params(schema::ListCustomers),
     responses((status = 200, description = "A page, or with `after` a step of a walk", body = schema::CustomerList,
@@ -81,7 +82,7 @@ pub(super) async fn list(State(lms): State<Lms>, Read(mut call): Read) -> Result
     let uri = call.parts.uri.clone();
     let (caller, wanted) = call.ready(Some(wanted))?;
     let found = wanted.find(&lms, caller.organization).await;
-    let found = found.map_err(|error| Refused::store(&error, &caller.request_id))?;
+    let found = found.map_err(|error| Refused::list(&error, &caller.request_id))?;
     Ok(wanted.answer(&lms.cursors, caller.organization, &found, &uri))
 }
 
@@ -147,11 +148,7 @@ impl Wanted {
         Walk { route: ROUTE, organization, filter: self.filter_hash }
     }
 
-    async fn find(
-        &self,
-        lms: &Lms,
-        organization: OrganizationId,
-    ) -> Result<ViewPage, custodia_domain::ports::StoreError> {
+    async fn find(&self, lms: &Lms, organization: OrganizationId) -> Result<ViewPage, ListError> {
         if let Some(external_id) = &self.external_id {
             let found = lms.registry.get(organization, Selector::ExternalId(external_id.clone())).await?;
             return Ok(self.point(found.filter(|view| meets(view, &self.filter))));
