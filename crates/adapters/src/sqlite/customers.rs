@@ -16,7 +16,7 @@ use sqlx::sqlite::SqliteRow;
 use super::error::{Closed, WriteError, store_error};
 use super::rows::{self, customer_columns, event_columns, receipt_columns};
 use super::writer::failed;
-use super::{SqliteStore, list, unit};
+use super::{SqliteStore, list};
 
 // A JSON array stands for any number of keys: one text for all, and no limit of bound values to run into.
 const SELECT_BY_ID: &str = concat!(
@@ -145,9 +145,7 @@ impl CustomerStore for SqliteStore {
     async fn commit(&self, units: Vec<Unit>) -> Vec<Result<Committed, CommitError>> {
         let mut answers = Vec::with_capacity(units.len());
         for unit in units {
-            let work =
-                self.writer.enqueue(move |connection| Box::pin(async move { unit::apply(connection, &unit).await }));
-            answers.push(work.await);
+            answers.push(self.writer.enqueue_unit(unit).await);
         }
         let mut verdicts = Vec::with_capacity(answers.len());
         for answer in answers {

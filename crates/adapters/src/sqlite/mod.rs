@@ -3,6 +3,7 @@
 
 mod accounts;
 mod companies;
+mod creations;
 mod credentials;
 mod customers;
 mod deliveries;
@@ -224,16 +225,26 @@ mod tests {
     use std::sync::Arc;
 
     use custodia_domain::ports::{
-        CommitError, CustomerFilter, CustomerQuery, CustomerStore as _, Direction, Directory as _, SortKey, Window,
+        CommitError, Committed, CustomerFilter, CustomerQuery, CustomerStore as _, Direction, Directory as _, SortKey,
+        Window,
     };
     use custodia_domain::{
-        Actor, Answer, Audit, Customer, CustomerChange, CustomerId, Fingerprint, FullName, Moment, Name, NewCustomer,
-        OfficeId, OrganizationId, Receipt, ReceiptKey, RequestId, Status, Timestamp, Unit,
+        Actor, Answer, Audit, Customer, CustomerChange, CustomerId, ExternalId, Fingerprint, FullName, Moment, Name,
+        NewCustomer, OfficeId, OrganizationId, Receipt, ReceiptKey, RequestId, Status, Timestamp, Unit,
     };
     use sqlx::{Execute as _, Row as _};
     use tokio::sync::oneshot;
 
     use super::*;
+
+    fn receipt() -> Receipt {
+        Receipt {
+            key: ReceiptKey([1; 32]),
+            fingerprint: Fingerprint([2; 32]),
+            at: Timestamp::from_microseconds(1).unwrap(),
+            answer: Answer { status: 200, headers: vec![], body: b"{}".to_vec() },
+        }
+    }
 
     struct Fresh {
         store: Arc<SqliteStore>,
@@ -255,8 +266,17 @@ mod tests {
         }
 
         fn creation(&self, id: i64) -> Unit {
+            let name = Name::Full(FullName::parse("Ada Secret").unwrap());
+            self.creation_of(id, NewCustomer::named(OfficeId::FIRST, name))
+        }
+
+        fn creation_called(&self, id: i64, external_id: &str) -> Unit {
+            let new = NewCustomer::named(OfficeId::FIRST, Name::FollowsExternalId);
+            self.creation_of(id, NewCustomer { external_id: ExternalId::parse(external_id).ok(), ..new })
+        }
+
+        fn creation_of(&self, id: i64, new: NewCustomer) -> Unit {
             let at = Timestamp::from_microseconds(1).unwrap();
-            let new = NewCustomer::named(OfficeId::FIRST, Name::Full(FullName::parse("Ada Secret").unwrap()));
             let moment = Moment { at, today: at.date_utc() };
             let (customer, event) =
                 Customer::open(self.organization, CustomerId::parse(id).unwrap(), new, moment).unwrap();
@@ -333,6 +353,85 @@ mod tests {
         assert_eq!(counts, (20, 0), "one transaction holds them all");
         assert!(answers.await.unwrap().iter().all(Result::is_ok));
         assert_eq!(fresh.count().await, 20);
+    }
+
+    #[tokio::test]
+    async fn creations_that_fit_share_statements_and_the_others_are_left_out() {
+        let fresh = Fresh::open().await;
+        fresh.commit(fresh.creation_called(1, "taken")).await.unwrap();
+        let nowhere = NewCustomer {
+            external_id: ExternalId::parse("e").ok(),
+            ..NewCustomer::named(OfficeId::parse(9).unwrap(), Name::FollowsExternalId)
+        };
+        let many = Unit {
+            customers: (100..200).flat_map(|id| fresh.creation(id).customers).collect(),
+            ..fresh.creation(0x1000)
+        };
+        let receipted = |id| Unit { receipt: Some(receipt()), ..fresh.creation(id) };
+        let units = [
+            fresh.creation_called(2, "a"),
+            fresh.creation_called(3, "taken"),
+            fresh.creation_called(4, "a"),
+            fresh.creation_called(1, "b"),
+            fresh.creation_of(5, nowhere),
+            receipted(6),
+            receipted(7),
+            many,
+            fresh.creation_called(2, "c"),
+            fresh.creation_called(8, "c"),
+        ];
+        let kept = fresh.store.writer.run(move |connection| {
+            Box::pin(async move {
+                assert!(units.iter().all(creations::is_creation));
+                let kept = creations::keep(connection, &units.each_ref()).await.unwrap();
+                let sequences = |committed: Option<Committed>| committed.map(|kept| kept.last_sequence.unwrap().get());
+                Ok(Ok::<_, Infallible>(kept.into_iter().map(sequences).collect::<Vec<_>>()))
+            })
+        });
+        let Ok(kept) = kept.await.unwrap();
+        let expected = [Some(2), None, None, None, None, Some(3), None, Some(103), None, None];
+        assert_eq!(kept, expected, "the last one wants what the one before it would have taken");
+        assert_eq!(fresh.count().await, 103);
+        let organization = fresh.organization;
+        let ada = CustomerQuery {
+            organization,
+            filter: CustomerFilter { words: vec!["ada".into()], ..CustomerFilter::default() },
+            sort: SortKey::Id,
+            direction: Direction::Ascending,
+            window: Window::Page { offset: 0 },
+            limit: 100,
+        };
+        assert_eq!(fresh.store.list(&ada).await.unwrap().total, Some(101), "their words are there too");
+    }
+
+    #[tokio::test]
+    async fn gathered_creations_are_refused_each_for_its_own_reason() {
+        let fresh = Fresh::open().await;
+        let go_on = fresh.hold().await;
+        let receipted = |id| Unit { receipt: Some(receipt()), ..fresh.creation(id) };
+        let units = vec![
+            fresh.creation_called(1, "a"),
+            fresh.creation_called(2, "a"),
+            receipted(3),
+            fresh.creation_called(3, "b"),
+            receipted(4),
+            fresh.creation_called(5, "b"),
+        ];
+        let answers = tokio::spawn({
+            let store = Arc::clone(&fresh.store);
+            async move { store.commit(units).await }
+        });
+        while fresh.store.writer.waiting() < 6 {
+            tokio::task::yield_now().await;
+        }
+        go_on.send(()).unwrap();
+        let answers = answers.await.unwrap();
+        let id = |number| CustomerId::parse(number).unwrap();
+        assert!(matches!(&answers[1], Err(CommitError::ExternalIdTaken(of)) if *of == id(2)), "{answers:?}");
+        assert!(matches!(&answers[3], Err(CommitError::VersionConflict(of)) if *of == id(3)), "{answers:?}");
+        assert!(matches!(&answers[4], Err(CommitError::ReceiptTaken)), "{answers:?}");
+        assert!(answers[0].is_ok() && answers[2].is_ok() && answers[5].is_ok(), "{answers:?}");
+        assert_eq!(fresh.count().await, 3);
     }
 
     #[tokio::test]

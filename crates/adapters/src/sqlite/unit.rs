@@ -25,7 +25,7 @@ use crate::changes;
 /// The stream of the feed; others may follow where one organization outgrows one order of commits.
 const STREAM: i64 = 0;
 
-const MOVE_COUNTERS: &str = "update organizations
+pub(super) const MOVE_COUNTERS: &str = "update organizations
     set next_sequence = next_sequence + ?2, customer_count = customer_count + ?3
     where id = ?1
     returning next_sequence - ?2";
@@ -150,8 +150,18 @@ async fn keep_receipt(
     organization: OrganizationId,
     receipt: &Receipt,
 ) -> Result<(), Stop> {
+    let inserted = bind_receipt(sqlx::query(INSERT_RECEIPT), organization, receipt).execute(connection).await?;
+    if inserted.rows_affected() == 0 { Err(Stop::Refused(CommitError::ReceiptTaken)) } else { Ok(()) }
+}
+
+/// Binds every column of a receipt, in the order of its table.
+pub(super) fn bind_receipt<'q>(
+    statement: Query<'q, Sqlite, SqliteArguments>,
+    organization: OrganizationId,
+    receipt: &'q Receipt,
+) -> Query<'q, Sqlite, SqliteArguments> {
     let headers = serde_json::to_string(&receipt.answer.headers).expect("pairs of texts are JSON");
-    let inserted = sqlx::query(INSERT_RECEIPT)
+    statement
         .bind(organization.get())
         .bind(&receipt.key.0[..])
         .bind(&receipt.fingerprint.0[..])
@@ -159,9 +169,6 @@ async fn keep_receipt(
         .bind(i64::from(receipt.answer.status))
         .bind(headers)
         .bind(&receipt.answer.body)
-        .execute(connection)
-        .await?;
-    if inserted.rows_affected() == 0 { Err(Stop::Refused(CommitError::ReceiptTaken)) } else { Ok(()) }
 }
 
 /// Puts the state after a change in the place of the one before, if that is the one that the change expects.
@@ -216,7 +223,7 @@ async fn keep(
 }
 
 /// Binds every column, in the order in which both statements number them.
-fn bind_customer<'q>(
+pub(super) fn bind_customer<'q>(
     statement: Query<'q, Sqlite, SqliteArguments>,
     customer: &'q Customer,
 ) -> Query<'q, Sqlite, SqliteArguments> {
@@ -286,8 +293,8 @@ struct Log<'u> {
     last: Option<Sequence>,
 }
 
-/// What is the unit's own of an event's row.
-struct Line<'e> {
+/// What is an event's own of its row.
+pub(super) struct Line<'e> {
     subject: Option<&'e str>,
     customer: Option<CustomerId>,
     version: Version,
@@ -297,13 +304,10 @@ struct Line<'e> {
     changed: String,
 }
 
-impl Log<'_> {
-    async fn write_customer_event(
-        &mut self,
-        connection: &mut SqliteConnection,
-        event: &CustomerEvent,
-    ) -> Result<(), Stop> {
-        let line = Line {
+impl<'e> Line<'e> {
+    /// The row of a customer's event.
+    pub(super) fn of_customer(event: &'e CustomerEvent) -> Self {
+        Self {
             subject: None,
             customer: Some(event.customer()),
             version: event.version(),
@@ -311,8 +315,42 @@ impl Log<'_> {
             external_id: event.external_id(),
             at: event.at(),
             changed: changes::encode(event.changes()),
-        };
-        match self.write(connection, line).await {
+        }
+    }
+}
+
+/// Binds every column of an event, in the order of its table.
+pub(super) fn bind_event<'q>(
+    statement: Query<'q, Sqlite, SqliteArguments>,
+    unit: &'q Unit,
+    sequence: i64,
+    line: Line<'q>,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    let Audit { actor, request_id, idempotency_key, reason } = &unit.audit;
+    statement
+        .bind(unit.organization.get())
+        .bind(STREAM)
+        .bind(sequence)
+        .bind(line.subject)
+        .bind(line.customer.map(CustomerId::get))
+        .bind(line.version.get())
+        .bind(line.kind)
+        .bind(line.external_id.map(ExternalId::as_str))
+        .bind(line.at.microseconds())
+        .bind(actor.as_str())
+        .bind(request_id.as_str())
+        .bind(idempotency_key.as_deref())
+        .bind(reason.as_deref())
+        .bind(line.changed)
+}
+
+impl Log<'_> {
+    async fn write_customer_event(
+        &mut self,
+        connection: &mut SqliteConnection,
+        event: &CustomerEvent,
+    ) -> Result<(), Stop> {
+        match self.write(connection, Line::of_customer(event)).await {
             // The number belonged to a customer that is gone: its events are still there.
             Err(error) if is_unique_violation(&error) => {
                 Err(Stop::Refused(CommitError::VersionConflict(event.customer())))
@@ -335,24 +373,7 @@ impl Log<'_> {
     }
 
     async fn write(&mut self, connection: &mut SqliteConnection, line: Line<'_>) -> Result<(), sqlx::Error> {
-        let Audit { actor, request_id, idempotency_key, reason } = &self.unit.audit;
-        sqlx::query(INSERT_EVENT)
-            .bind(self.unit.organization.get())
-            .bind(STREAM)
-            .bind(self.next)
-            .bind(line.subject)
-            .bind(line.customer.map(CustomerId::get))
-            .bind(line.version.get())
-            .bind(line.kind)
-            .bind(line.external_id.map(ExternalId::as_str))
-            .bind(line.at.microseconds())
-            .bind(actor.as_str())
-            .bind(request_id.as_str())
-            .bind(idempotency_key.as_deref())
-            .bind(reason.as_deref())
-            .bind(line.changed)
-            .execute(connection)
-            .await?;
+        bind_event(sqlx::query(INSERT_EVENT), self.unit, self.next, line).execute(connection).await?;
         self.last = Sequence::parse(self.next).ok();
         self.next += 1;
         Ok(())
