@@ -19,6 +19,14 @@ pub enum DateError {
     NoSuchDay,
 }
 
+/// The Gregorian calendar repeats after so many years, which have so many days.
+const YEARS_OF_ERA: i32 = 400;
+const DAYS_OF_ERA: i32 = 146_097;
+/// Days from 0000-03-01 to 1970-01-01.
+const DAYS_BEFORE_EPOCH: i32 = 719_468;
+/// Microseconds from 0001-01-01T00:00:00Z to 1970-01-01T00:00:00Z.
+const BEFORE_EPOCH: i64 = 719_162 * 86_400_000_000;
+
 impl Date {
     /// Reads `YYYY-MM-DD` and nothing else.
     ///
@@ -56,8 +64,12 @@ impl Date {
     /// Days since 1970-01-01, negative before it: how stores keep a date as an integer.
     #[must_use]
     pub fn days_since_epoch(self) -> i32 {
-        let epoch = jiff::civil::Date::constant(1970, 1, 1);
-        self.0.duration_since(epoch).as_hours().div_euclid(24).try_into().expect("years 1 to 9999 fit 32 bits of days")
+        let (year, month, day) = (i32::from(self.0.year()), i32::from(self.0.month()), i32::from(self.0.day()));
+        // Years begin in March, so that a leap day is the last of its year.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let (era, of_era) = (year.div_euclid(YEARS_OF_ERA), year.rem_euclid(YEARS_OF_ERA));
+        let of_year = (153 * month + 2) / 5 + day - 1;
+        era * DAYS_OF_ERA + of_era * 365 + of_era / 4 - of_era / 100 + of_year - DAYS_BEFORE_EPOCH
     }
 
     /// The inverse of [`Date::days_since_epoch`].
@@ -65,11 +77,16 @@ impl Date {
     /// # Errors
     /// [`DateError::NoSuchDay`] outside the years 1 to 9999.
     pub fn from_days_since_epoch(days: i32) -> Result<Self, DateError> {
-        use jiff::ToSpan as _;
-        let epoch = jiff::civil::Date::constant(1970, 1, 1);
-        let span = 0.days().try_days(i64::from(days)).map_err(|_| DateError::NoSuchDay)?;
-        let date = epoch.checked_add(span).map_err(|_| DateError::NoSuchDay)?;
-        if date.year() < 1 { Err(DateError::NoSuchDay) } else { Ok(Self(date)) }
+        let days = days.checked_add(DAYS_BEFORE_EPOCH).ok_or(DateError::NoSuchDay)?;
+        let (era, of_era) = (days.div_euclid(DAYS_OF_ERA), days.rem_euclid(DAYS_OF_ERA));
+        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year + year / 4 - year / 100);
+        // Months are counted from March.
+        let month = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * month + 2) / 5 + 1;
+        let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
+        let narrow = |number: i32| i16::try_from(number).map_err(|_| DateError::NoSuchDay);
+        Self::from_ymd(narrow(year + era * YEARS_OF_ERA)?, narrow(month)?, narrow(day)?)
     }
 
     /// Year, month and day.
@@ -90,7 +107,21 @@ impl Date {
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = self.ymd();
-        write!(f, "{year:04}-{month:02}-{day:02}")
+        let digit = |number: i16| u8::try_from(number % 10).map_or(b'0', |digit| b'0' + digit);
+        let (month, day) = (i16::from(month), i16::from(day));
+        let text = [
+            digit(year / 1_000),
+            digit(year / 100),
+            digit(year / 10),
+            digit(year),
+            b'-',
+            digit(month / 10),
+            digit(month),
+            b'-',
+            digit(day / 10),
+            digit(day),
+        ];
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -130,8 +161,8 @@ impl Timestamp {
     /// [`TimestampError::OutOfRange`] outside the years 1 to 9999.
     pub fn from_microseconds(microseconds: i64) -> Result<Self, TimestampError> {
         let instant = jiff::Timestamp::from_microsecond(microseconds).map_err(|_| TimestampError::OutOfRange)?;
-        let year = instant.to_zoned(jiff::tz::TimeZone::UTC).year();
-        if (1..=9999).contains(&year) { Ok(Self(instant)) } else { Err(TimestampError::OutOfRange) }
+        // The last instant there is lies in the year 9999.
+        if microseconds >= -BEFORE_EPOCH { Ok(Self(instant)) } else { Err(TimestampError::OutOfRange) }
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z.
@@ -247,6 +278,19 @@ mod tests {
     }
 
     #[test]
+    fn every_day_of_the_calendar_is_counted_and_shown() {
+        let mut day = jiff::civil::Date::constant(1, 1, 1);
+        for number in -719_162..=2_932_896 {
+            let date = Date::from_days_since_epoch(number).unwrap();
+            assert_eq!((date.0, date.days_since_epoch()), (day, number));
+            if day.day() == 1 {
+                assert_eq!(date.to_string(), day.to_string());
+            }
+            day = day.tomorrow().unwrap_or(day);
+        }
+    }
+
+    #[test]
     fn days_since_the_epoch_go_there_and_back() {
         for (text, days) in [
             ("1970-01-01", 0),
@@ -261,7 +305,12 @@ mod tests {
             let midnight = date.midnight_utc().map(Timestamp::date_utc);
             assert!(midnight == Ok(date) || text == "9999-12-31", "{text}");
         }
+        let first = Date::parse("0001-01-01").unwrap().midnight_utc().unwrap().microseconds();
+        assert!(Timestamp::from_microseconds(first - 1).is_err());
+        assert_eq!(Timestamp::from_microseconds(first).unwrap().to_string(), "0001-01-01T00:00:00Z");
+        assert!(Date::from_days_since_epoch(2_932_897).is_err());
         assert!(Date::from_days_since_epoch(i32::MAX).is_err());
+        assert!(Date::from_days_since_epoch(i32::MIN).is_err());
         assert!(Date::from_days_since_epoch(-719_163).is_err());
     }
 }

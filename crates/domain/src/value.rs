@@ -139,6 +139,12 @@ pub enum TextError {
 
 /// Checks length in code points, control characters and surrounding white space.
 pub(crate) fn checked(text: &str, limit: usize) -> Result<&str, TextError> {
+    // Nearly every text is short, and printable ASCII.
+    if let ([b'!'..=b'~', .., b'!'..=b'~'] | [b'!'..=b'~'], true) = (text.as_bytes(), text.len() <= limit)
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    {
+        return Ok(text);
+    }
     if text.trim().is_empty() {
         return Err(TextError::Empty);
     }
@@ -282,6 +288,9 @@ impl EmailAddress {
         if mailbox.is_empty() || domain.is_empty() {
             return Err(EmailError::NoAt);
         }
+        if is_plain(mailbox, domain) {
+            return Ok(Self(text.into()));
+        }
         let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
         Parsed::parse_with_options(text, options).map_err(|_| EmailError::Malformed)?;
         let labels_hold = domain.split('.').all(|label| {
@@ -302,9 +311,62 @@ impl EmailAddress {
     }
 }
 
+/// Whether an address is of the most common form: words of ASCII letters, digits, `_`, `+` and `-` between dots, short enough
+/// for every rule. Whatever is otherwise is looked at more closely.
+fn is_plain(mailbox: &str, domain: &str) -> bool {
+    let is_word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b));
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    mailbox.len() <= 64
+        && domain.len() <= 180
+        && domain.contains('.')
+        && mailbox.split('.').all(is_word)
+        && domain.split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_address_is_one_by_the_whole_rules_too() {
+        let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
+        let words = ["a", "9", "ada-l", "-", "_x", "+", "A1+b"];
+        let labels = ["a", "9", "xn--a-1", "EXAMPLE", "a-b"];
+        for (first, second) in words.iter().flat_map(|first| words.iter().map(move |second| (first, second))) {
+            for (left, right) in labels.iter().flat_map(|left| labels.iter().map(move |right| (left, right))) {
+                for mailbox in [(*first).to_owned(), format!("{first}.{second}")] {
+                    let domain = format!("{left}.{right}");
+                    assert!(is_plain(&mailbox, &domain));
+                    let text = format!("{mailbox}@{domain}");
+                    assert!(Parsed::parse_with_options(&text, options).is_ok(), "{text}");
+                }
+            }
+        }
+        for (mailbox, domain) in [
+            ("", "a.b"),
+            (".a", "a.b"),
+            ("a.", "a.b"),
+            ("a..b", "a.b"),
+            ("a b", "a.b"),
+            ("\"a\"", "a.b"),
+            ("é", "a.b"),
+            ("a", "localhost"),
+            ("a", "a..b"),
+            ("a", ".a"),
+            ("a", "a."),
+            ("a", "-a.b"),
+            ("a", "a-.b"),
+            ("a", "a_b.c"),
+        ] {
+            assert!(!is_plain(mailbox, domain), "{mailbox}@{domain}");
+        }
+    }
 
     #[test]
     fn an_external_id_is_kept_byte_for_byte_or_refused() {
