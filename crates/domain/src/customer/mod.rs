@@ -136,7 +136,8 @@ impl NewCustomer {
 /// A customer of a lender: private state, changed by commands alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
-    state: CustomerSnapshot,
+    // Apart, since a customer is handed on many times from its row to its answer.
+    state: Box<CustomerSnapshot>,
 }
 
 impl Customer {
@@ -177,7 +178,7 @@ impl Customer {
             updated_at: moment.at,
         };
         let event = CustomerEvent::record(EventKind::Created, None, &state, moment);
-        Ok((Self { state }, event))
+        Ok((Self { state: Box::new(state) }, event))
     }
 
     /// A customer as a store kept it.
@@ -186,7 +187,7 @@ impl Customer {
     /// [`Impossible`] for a combination that no command reaches.
     pub fn rehydrate(state: CustomerSnapshot) -> Result<Self, Impossible> {
         state.check()?;
-        Ok(Self { state })
+        Ok(Self { state: Box::new(state) })
     }
 
     /// Pending becomes Active since that date, which is not before the submission and not after today.
@@ -244,9 +245,9 @@ impl Customer {
 
     /// The state that the patch makes of this one, where it differs.
     fn patched(&self, patch: &CustomerPatch) -> Result<Option<CustomerSnapshot>, Vec<Invalid>> {
-        let mut next = self.state.clone();
+        let mut next = self.snapshot().clone();
         patch.apply(&mut next)?;
-        Ok((next != self.state).then_some(next))
+        Ok((next != *self.state).then_some(next))
     }
 
     /// Takes a Pending customer without loans out of the register.
