@@ -22,6 +22,7 @@ pub mod fault_log;
 mod head_scan;
 pub mod idempotency;
 pub mod json;
+mod json_object;
 pub mod layers;
 pub mod lms;
 pub mod openapi;

@@ -11,14 +11,14 @@ use custodia_domain::{Answer, ExternalId, OfficeId, OrganizationId, Status};
 use http::header::LINK;
 use http::{HeaderValue, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
 
 use super::call::{Call, Read, json_answer};
 use super::error::{Problems, Refused};
-use super::view::CustomerBody;
+use super::view::{USUAL_SIZE, write_customer};
 use super::{Lms, schema};
 use crate::http::cursor::{CursorKey, Place, Walk, filter_hash};
 use crate::http::idempotency::respond;
+use crate::http::json_object::Object;
 use crate::http::query::Query;
 
 const ROUTE: &str = "/v1/customers";
@@ -26,26 +26,6 @@ pub(super) const DEFAULT_ROWS: i64 = 10;
 const MOST_ROWS: i64 = 100;
 const MOST_SEARCH_CHARACTERS: usize = 256;
 const MOST_SEARCH_WORDS: usize = 16;
-
-/// A page with the number of all that match.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PageBody<'a> {
-    items: Vec<CustomerBody<'a>>,
-    total: u64,
-    page: u64,
-    rows_per_page: u8,
-}
-
-/// A step of a walk.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WalkBody<'a> {
-    items: Vec<CustomerBody<'a>>,
-    rows_per_page: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<&'a str>,
-}
 
 /// Which part of a list is wanted.
 enum Part {
@@ -182,8 +162,9 @@ impl Wanted {
     }
 
     fn answer(&self, cursors: &CursorKey, organization: OrganizationId, found: &ViewPage, uri: &Uri) -> Response {
-        let items = found.views.iter().map(CustomerBody::from).collect();
-        let rows_per_page = self.rows;
+        let mut body = Vec::with_capacity(64 + found.views.len() * USUAL_SIZE);
+        let mut object = Object::begin(&mut body);
+        object.objects("items", &found.views, write_customer);
         let page = match self.part {
             Part::Page(page) => page,
             Part::Walk(_) => {
@@ -193,16 +174,18 @@ impl Wanted {
                     let place = Place { sort: self.sort, direction: self.direction, boundary };
                     cursors.seal_place(&self.walk(organization), &place)
                 });
-                let answer = json(&WalkBody { items, rows_per_page, next: next.as_deref() });
-                return linked(answer, uri.path(), &self.others, next.as_deref());
+                object.bare("rowsPerPage", self.rows);
+                object.optional_text("next", next.as_deref());
+                object.end();
+                return linked(json_answer(body), uri.path(), &self.others, next.as_deref());
             }
         };
-        respond(json(&PageBody { items, total: found.total.unwrap_or_default(), page, rows_per_page }))
+        object.bare("total", found.total.unwrap_or_default());
+        object.bare("page", page);
+        object.bare("rowsPerPage", self.rows);
+        object.end();
+        respond(json_answer(body))
     }
-}
-
-fn json(body: &impl Serialize) -> Answer {
-    json_answer(serde_json::to_vec(body).expect("a list of customers is text and numbers"))
 }
 
 fn read_filter(query: &mut Query, problems: &mut Problems) -> (CustomerFilter, Option<ExternalId>) {

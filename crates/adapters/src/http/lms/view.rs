@@ -6,12 +6,13 @@ use std::fmt::Display;
 
 use custodia_domain::customer::{Blocker, Refusal, Transition};
 use custodia_domain::registry::{CustomerView, OperationError, PutView};
-use custodia_domain::{Answer, ClosureReasonId, CustomerId, Date, ExternalId, GenderId, LegalFormId, OfficeId};
+use custodia_domain::{Answer, ClientType, EmailAddress, ExternalId, MobileNumber, Status};
 use serde::{Serialize, Serializer};
 
 use super::call::json_answer;
 use super::error::blocker_text;
 use crate::http::conditional::etag;
+use crate::http::json_object::Object;
 
 /// A value that is shown as its text.
 pub(super) struct Shown<T>(pub(super) T);
@@ -22,83 +23,44 @@ impl<T: Display> Serialize for Shown<T> {
     }
 }
 
-/// Written as it goes onto the wire; documented as [`schema::Customer`](super::schema::Customer).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CustomerBody<'a> {
-    id: Shown<CustomerId>,
-    account_no: Shown<custodia_domain::AccountNo>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    external_id: Option<&'a str>,
-    status: &'static str,
-    active: bool,
-    office_id: Shown<OfficeId>,
-    office_name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    firstname: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    middlename: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lastname: Option<&'a str>,
-    display_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mobile_no: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email_address: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    date_of_birth: Option<Shown<Date>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    activation_date: Option<Shown<Date>>,
-    submitted_date: Shown<Date>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_type_id: Option<Shown<i64>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    legal_form_id: Option<Shown<LegalFormId>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gender_id: Option<Shown<GenderId>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    closure_date: Option<Shown<Date>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    closure_reason_id: Option<Shown<ClosureReasonId>>,
-    version: i64,
-}
+/// About how many bytes a customer takes.
+pub(super) const USUAL_SIZE: usize = 512;
 
-impl<'a> From<&'a CustomerView> for CustomerBody<'a> {
-    fn from(view: &'a CustomerView) -> Self {
-        let customer = &view.customer;
-        let state = customer.snapshot();
-        let closing = customer.closing();
-        Self {
-            id: Shown(customer.id()),
-            account_no: Shown(customer.account_no()),
-            external_id: customer.external_id().map(ExternalId::as_str),
-            status: customer.status().label(),
-            active: customer.status() == custodia_domain::Status::Active,
-            office_id: Shown(view.office.id),
-            office_name: view.office.name.as_str(),
-            firstname: customer.first_name(),
-            middlename: customer.middle_name(),
-            lastname: customer.last_name(),
-            display_name: customer.display_name(),
-            mobile_no: customer.mobile().map(custodia_domain::MobileNumber::as_str),
-            email_address: customer.email().map(custodia_domain::EmailAddress::as_str),
-            date_of_birth: customer.born().map(Shown),
-            activation_date: customer.activated_on().map(Shown),
-            submitted_date: Shown(customer.submitted_on()),
-            client_type_id: state.client_type.map(|kind| Shown(kind.code())),
-            legal_form_id: state.legal_form.map(Shown),
-            gender_id: state.gender.map(Shown),
-            closure_date: closing.map(|terms| Shown(terms.on)),
-            closure_reason_id: closing.map(|terms| Shown(terms.reason)),
-            version: customer.version().get(),
-        }
-    }
+/// Writes a customer's members as they go onto the wire; documented as [`schema::Customer`](super::schema::Customer).
+pub(super) fn write_customer(view: &CustomerView, object: &mut Object<'_>) {
+    let customer = &view.customer;
+    let state = customer.snapshot();
+    let closing = customer.closing();
+    object.shown("id", customer.id());
+    object.shown("accountNo", customer.account_no());
+    object.optional_text("externalId", customer.external_id().map(ExternalId::as_str));
+    object.text("status", customer.status().label());
+    object.bare("active", customer.status() == Status::Active);
+    object.shown("officeId", view.office.id);
+    object.text("officeName", view.office.name.as_str());
+    object.optional_text("firstname", customer.first_name());
+    object.optional_text("middlename", customer.middle_name());
+    object.optional_text("lastname", customer.last_name());
+    object.text("displayName", &customer.display_name());
+    object.optional_text("mobileNo", customer.mobile().map(MobileNumber::as_str));
+    object.optional_text("emailAddress", customer.email().map(EmailAddress::as_str));
+    object.optional_shown("dateOfBirth", customer.born());
+    object.optional_shown("activationDate", customer.activated_on());
+    object.shown("submittedDate", customer.submitted_on());
+    object.optional_shown("clientTypeId", state.client_type.map(ClientType::code));
+    object.optional_shown("legalFormId", state.legal_form);
+    object.optional_shown("genderId", state.gender);
+    object.optional_shown("closureDate", closing.map(|terms| terms.on));
+    object.optional_shown("closureReasonId", closing.map(|terms| terms.reason));
+    object.bare("version", customer.version());
 }
 
 /// The answer that shows one customer.
 pub(super) fn customer_answer(view: &CustomerView) -> Answer {
-    let mut body = Vec::with_capacity(512);
-    serde_json::to_writer(&mut body, &CustomerBody::from(view)).expect("a customer's values are text");
+    let mut body = Vec::with_capacity(USUAL_SIZE);
+    let mut object = Object::begin(&mut body);
+    write_customer(view, &mut object);
+    object.end();
     let mut answer = json_answer(body);
     answer.headers.push(etag(view.customer.version()));
     answer
@@ -111,15 +73,7 @@ pub(super) fn put_answer(put: &PutView) -> Answer {
     answer
 }
 
-/// A customer with what can be done to it now.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WithTransitions<'a> {
-    #[serde(flatten)]
-    customer: CustomerBody<'a>,
-    allowed_transitions: Vec<TransitionBody>,
-}
-
+/// What can be done to a customer now.
 #[derive(Serialize)]
 struct TransitionBody {
     command: &'static str,
@@ -154,9 +108,13 @@ impl TransitionBody {
 
 /// The answer that shows one customer and, of every command, whether it is possible and what stands in its way.
 pub(super) fn transitions_answer(view: &CustomerView) -> Answer {
-    let allowed_transitions = view.customer.transitions().into_iter().map(TransitionBody::of).collect();
-    let body = WithTransitions { customer: CustomerBody::from(view), allowed_transitions };
-    let mut answer = json_answer(serde_json::to_vec(&body).expect("a customer's values are text"));
+    let transitions: Vec<TransitionBody> = view.customer.transitions().into_iter().map(TransitionBody::of).collect();
+    let mut body = Vec::with_capacity(2 * USUAL_SIZE);
+    let mut object = Object::begin(&mut body);
+    write_customer(view, &mut object);
+    object.value("allowedTransitions", &transitions);
+    object.end();
+    let mut answer = json_answer(body);
     answer.headers.push(etag(view.customer.version()));
     answer
 }
