@@ -289,8 +289,9 @@ impl Edge {
     /// Decides whether the request may run, runs it, and turns whatever stops it into the dialect's answer.
     async fn run(&self, id: &RequestId, mut request: Request, next: Next) -> Response {
         let dialect = Dialect::of_path(request.uri().path());
-        let shown = shown_request_id(dialect, request.headers(), id);
-        let refuse = |fault: Fault| fault_response(dialect, &fault, &shown);
+        // The caller's own id is looked for before the request is handed on; ours is at hand whenever it is needed.
+        let own = (dialect == Dialect::Publisher).then(|| shown_request_id(dialect, request.headers(), id));
+        let refuse = |fault: Fault| fault_response(dialect, &fault, own.as_deref().unwrap_or(id.as_str()));
         if let Some(fault) = self.limits.head_fault(&request) {
             return refuse(fault);
         }
