@@ -16,6 +16,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    keep_to_small_pages();
     match cli::run(std::env::args_os().collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -25,3 +26,13 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// A page of two megabytes holds memory that nobody asked for: where the system gives them out by itself, the service takes twice
+/// as much as it uses. A system that refuses has its reasons.
+#[cfg(target_os = "linux")]
+fn keep_to_small_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_to_small_pages() {}
