@@ -39,6 +39,11 @@ bench *arguments:
     cargo build --release --locked -p custodia -p custodia-bench
     scripts/with-postgres --durable target/release/custodia-bench {{ arguments }}
 
+# Times the domain and the JSON edge in one process (`just criterion --help`); arguments go to criterion
+criterion *arguments:
+    cargo bench --locked -p custodia-domain --bench customers -- {{ arguments }}
+    cargo bench --locked -p custodia-adapters --bench edge -- {{ arguments }}
+
 # Brings a database to the current schema; CUSTODIA_DATABASE_URL names it
 migrate:
     cargo run --locked -- migrate
