@@ -137,7 +137,7 @@ impl<'s> Load<'s> {
             Kind::Name => format!("surname{}", self.rows / 2),
             Kind::Email => format!("user{}%40example.com", self.rows / 2),
             Kind::Phone => format!("2557{:08}", self.rows / 2),
-            Kind::DeepPage => (self.rows / 2).min(1_000_000).div_euclid(50).to_string(),
+            Kind::DeepPage => (self.rows / 2).min(100_000).div_euclid(50).to_string(),
             _ => String::new(),
         };
         let output = Command::new("wrk")

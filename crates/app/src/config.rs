@@ -100,7 +100,7 @@ const SETTINGS: &[Setting] = &[
     with(
         "deepest_page",
         "ROWS",
-        "1000000",
+        "100000",
         "How many rows may lie before a page of a list; walks by cursor have no end",
     ),
     with(

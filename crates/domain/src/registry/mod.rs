@@ -268,7 +268,7 @@ pub struct ViewPage {
 }
 
 /// How many rows a page may have before it, unless a registry says otherwise: a store reads and drops every one of them.
-pub const DEEPEST_PAGE: u64 = 1_000_000;
+pub const DEEPEST_PAGE: u64 = 100_000;
 
 /// Why there is no such part of a list.
 #[derive(Debug, Error)]

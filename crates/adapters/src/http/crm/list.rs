@@ -92,7 +92,7 @@ struct Wanted {
 
 /// List customers
 ///
-/// Customers that came by another dialect are listed too; what they lack is `null`. At most a million rows, unless the
+/// Customers that came by another dialect are listed too; what they lack is `null`. At most 100,000 rows, unless the
 /// deployment says otherwise, may lie before a page; a deeper one that is not past the end is refused.
 #[utoipa::path(get, path = "/external/v1/customers", operation_id = "listCrmCustomers", tag = "CRM intake",
     params(schema::ListCrmCustomers),

@@ -50,8 +50,8 @@ struct Wanted {
 
 /// List customers
 ///
-/// By page with a total (`page`, `rows`), or by cursor (`after`, `rows`), whose cost does not grow with depth. At most a
-/// million rows, unless the deployment says otherwise, may lie before a page; a deeper one that is not past the end is
+/// By page with a total (`page`, `rows`), or by cursor (`after`, `rows`), whose cost does not grow with depth. At most
+/// 100,000 rows, unless the deployment says otherwise, may lie before a page; a deeper one that is not past the end is
 /// refused. With `externalId` at most one customer.
 #[utoipa::path(get, path = "/v1/customers", operation_id = "listCustomers", tag = "Customers",
     params(schema::ListCustomers),
