@@ -43,6 +43,7 @@ const PLANS: &[Plan] = &[
     plan("list-50", Kind::List, 32, Yardstick::List, Some(0.6)),
     plan("publisher-50", Kind::Publisher, 1, Yardstick::Batch, Some(0.8)),
     plan("publisher-50", Kind::Publisher, 8, Yardstick::Batch, Some(0.8)),
+    plan("publisher-50-own-tables", Kind::Publisher, 1, Yardstick::OwnBatch, None),
     plan("crm-bulk-50", Kind::Bulk, 8, Yardstick::Batch, None),
 ];
 

@@ -66,7 +66,59 @@ pub enum Yardstick {
     List,
     /// Fifty customers, each with an account, a card and an event.
     Batch,
+    /// The same into the service's own tables, with all their indexes and all that it writes there: what is left for it.
+    OwnBatch,
 }
+
+/// Fifty customers, each with an account, a card and three events, as the service writes them.
+const OWN_BATCH: &str = "
+    with moved as (update organizations o set next_sequence = o.next_sequence + 150,
+            next_customer_id = o.next_customer_id + 50, customer_count = o.customer_count + 50
+        where o.id = 1 returning o.next_sequence - 150 as sequence, o.next_customer_id - 50 as number),
+    new as (select moved.sequence, moved.number + i - 1 as id, i, 'y-' || :base || '-' || i as external_id,
+            timestamptz '2026-05-22' as at from moved cross join generate_series(1, 50) i),
+    made as (insert into customers (organization_id, id, version, external_id, office_id, status, submitted_on,
+            activated_on, sort_name, created_at, updated_at, search, facets, open_loans, loan_count)
+        select 1, id, 1, external_id, 1, 'Active', date '2026-01-05', date '2026-01-05', external_id || ' customer', at, at,
+            array_to_tsvector(array['1/' || lpad(id::text, 9, '0'), '1/customer', '1/y', '1/' || i, '1/' || :base,
+                '1/' || external_id]),
+            '{\"subsidiaryId\": \"north\",\"postalCode\": \"10115\",\"countryCode\": \"DE\",
+            \"customerCreationDate\": \"2026-01-05T08:00:00Z\",\"enrollmentStartDate\": \"2026-01-05T08:00:00Z\",
+            \"enrollmentOptInStatus\": \"ACTIVE\",\"alertOptInStatus\": [\"ALL\"],\"targetingIndicator\": \"TARGET\"}', 0, 0
+        from new),
+    opened as (insert into accounts (organization_id, id, version, primary_holder, status, kind, portfolio, opened_at, cards,
+            updated_at)
+        select 1, 'a-' || external_id, 1, external_id, 'OPEN', 'CRD', 'p-1', at,
+            '[{\"holder\": \"' || external_id || '\",\"last4\": \"4242\",\"iin\": \"424242\",\"kind\": \"CREDIT\",
+            \"status\": \"OPEN\",\"network\": 4,\"opened\": 1767600000000000}]', at
+        from new),
+    held as (insert into account_holders (organization_id, holder, account_id)
+        select 1, external_id, 'a-' || external_id from new),
+    told as (insert into customer_events (organization_id, stream, sequence, subject, customer_id, version, kind,
+            external_id, at, actor, request_id, changed)
+        select 1, 0, sequence + i, null, id, 1, 'customer.created', external_id, at, 'token-bench', '0123456789abcdef',
+            ('{\"externalId\": {\"to\": \"' || external_id || '\"},\"status\": {\"to\": \"Active\"},\"officeId\": {\"to\": 1},
+            \"submittedDate\": {\"to\": \"2026-01-05\"},\"activationDate\": {\"to\": \"2026-01-05\"},
+            \"subsidiaryId\": {\"to\": \"north\"},\"postalCode\": {\"to\": \"10115\"},\"countryCode\": {\"to\": \"DE\"},
+            \"customerCreationDate\": {\"to\": \"2026-01-05T08:00:00Z\"},
+            \"enrollmentStartDate\": {\"to\": \"2026-01-05T08:00:00Z\"},\"enrollmentOptInStatus\": {\"to\": \"ACTIVE\"},
+            \"alertOptInStatus\": {\"to\": [\"ALL\"]},\"targetingIndicator\": {\"to\": \"TARGET\"}}')::json
+        from new
+        union all
+        select 1, 0, sequence + 49 + 2 * i, 'a-' || external_id, null, 1, 'account.created', external_id, at, 'token-bench',
+            '0123456789abcdef',
+            ('{\"sourceCustomerIds\": {\"to\": [\"' || external_id || '\"]},\"primarySourceCustomerId\": {\"to\": \"'
+            || external_id || '\"},\"status\": {\"to\": \"OPEN\"},\"type\": {\"to\": \"CRD\"},
+            \"sourcePortfolioId\": {\"to\": \"p-1\"},\"accountOpenDate\": {\"to\": \"2026-01-05T08:00:00Z\"}}')::json
+        from new
+        union all
+        select 1, 0, sequence + 50 + 2 * i, 'a-' || external_id, null, 1, 'card.created', external_id, at, 'token-bench',
+            '0123456789abcdef',
+            ('{\"sourceCustomerId\": {\"to\": \"' || external_id || '\"},\"last4\": {\"to\": \"4242\"},
+            \"iin\": {\"to\": \"424242\"},\"cardType\": {\"to\": \"CREDIT\"},\"status\": {\"to\": \"OPEN\"},
+            \"networkIdentifier\": {\"to\": 4},\"openDate\": {\"to\": \"2026-01-05T08:00:00Z\"}}')::json
+        from new)
+    select count(*) from new;";
 
 /// A customer's columns as the service reads them.
 const COLUMNS: &str = "c.organization_id, c.id, c.version, c.external_id, c.office_id, c.status, c.submitted_on, \
@@ -107,6 +159,8 @@ impl Yardstick {
                  select 1, 'a-' || made.external_id, '4242', 'OPEN', made.created_at from made) {told};\n",
                 made("generate_series(1, 50) i")
             ),
+            // A script of pgbench ends a statement at its semicolon, wherever its lines do.
+            Self::OwnBatch => format!("{base}{OWN_BATCH}\n"),
         }
     }
 }
@@ -173,7 +227,8 @@ impl Database {
         let mut connection = PgConnection::connect(&self.url).await?;
         connection.execute(sqlx::raw_sql(YARDSTICKS)).await?;
         connection.close().await?;
-        for yardstick in [Yardstick::Create, Yardstick::Get, Yardstick::External, Yardstick::List, Yardstick::Batch] {
+        let inserts = [Yardstick::Create, Yardstick::Batch, Yardstick::OwnBatch];
+        for yardstick in inserts.into_iter().chain([Yardstick::Get, Yardstick::External, Yardstick::List]) {
             std::fs::write(self.script(yardstick), yardstick.script(rows))?;
         }
         Ok(())

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use custodia_domain::ports::{
-    CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, EventQuery, LogEntry,
-    RecordedEvent, StoreError,
+    BatchKeys, CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, EventQuery,
+    LogEntry, Met, RecordedEvent, StoreError,
 };
 use custodia_domain::{Customer, CustomerId, OrganizationId, Receipt, ReceiptKey, Sequence, Timestamp, Unit, Version};
 use tokio::sync::{Notify, watch};
@@ -193,6 +193,10 @@ impl AnnouncedStore {
 impl CustomerStore for AnnouncedStore {
     async fn find(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Customer>>, StoreError> {
         self.inner.find(keys).await
+    }
+
+    async fn meet(&self, organization: OrganizationId, batch: &BatchKeys) -> Result<Met, StoreError> {
+        self.inner.meet(organization, batch).await
     }
 
     async fn list(&self, query: &CustomerQuery) -> Result<CustomerPage, StoreError> {

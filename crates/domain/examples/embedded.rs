@@ -12,10 +12,10 @@ use custodia_domain::account::{Account, AccountId};
 use custodia_domain::company::Company;
 use custodia_domain::loan::{Loan, Score};
 use custodia_domain::ports::{
-    AccountStore, AddError, Clock, CommitError, Committed, CompanyKey, Counter, CustomerKey, CustomerPage,
+    AccountStore, AddError, BatchKeys, Clock, CommitError, Committed, CompanyKey, Counter, CustomerKey, CustomerPage,
     CustomerQuery, CustomerStore, Directory, EventQuery, IdSource, LoanBook, LoanPage, LoanQuery, LoanSelector,
-    LoanTotals, LogEntry, LoggedEvent, Office, Offices, Portfolio, RecordedEvent, ScoringEngine, Selector, StoreError,
-    WebhookStore,
+    LoanTotals, LogEntry, LoggedEvent, Met, Office, Offices, Portfolio, RecordedEvent, ScoringEngine, Selector,
+    StoreError, WebhookStore,
 };
 use custodia_domain::registry::{Caller, Command, OfficeChoice, OperationError, Ports, Precondition, Registry};
 use custodia_domain::webhook::{
@@ -68,6 +68,13 @@ impl CustomerStore for OneOrganization {
             Selector::ExternalId(external) => customer.external_id() == Some(external),
         };
         Ok(keys.iter().map(|key| state.0.values().find(|customer| named(key, customer)).cloned()).collect())
+    }
+
+    async fn meet(&self, organization: OrganizationId, batch: &BatchKeys) -> Result<Met, StoreError> {
+        let key = |id: &ExternalId| CustomerKey { organization, selector: Selector::ExternalId(id.clone()) };
+        let customers = self.find(&batch.customers.iter().map(key).collect::<Vec<_>>()).await?;
+        let (accounts, held) = (vec![None; batch.accounts.len()], vec![Vec::new(); batch.holders.len()]);
+        Ok(Met { customers, accounts, held })
     }
 
     async fn list(&self, query: &CustomerQuery) -> Result<CustomerPage, StoreError> {

@@ -57,7 +57,7 @@ pub use customer::{
 };
 pub use event::{Change, CustomerEvent, EventKind, Field, FieldKind, Value};
 pub use time::{Date, DateError, Timestamp, TimestampError};
-pub use unit::{Actor, Answer, Audit, CustomerChange, Fingerprint, Receipt, ReceiptKey, RequestId, Unit};
+pub use unit::{Actor, Answer, Audit, Basis, CustomerChange, Fingerprint, Receipt, ReceiptKey, RequestId, Unit};
 pub use value::{
     AccountNo, ClientType, ClosureReasonId, CompanyNumber, CustomerId, EmailAddress, EmailError, ExternalId,
     ExternalIdError, FullName, GenderId, IdError, LegalFormId, LoanId, MobileNumber, NamePart, OfficeId, OfficeName,

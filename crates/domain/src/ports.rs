@@ -46,11 +46,11 @@ pub enum StoreError {
 /// Why a unit of work was not committed.
 #[derive(Debug, Error)]
 pub enum CommitError {
-    /// The customer is no longer at the version that the unit expects, or is gone.
+    /// The customer is no longer at the version that the unit expects or found, or is gone.
     #[error("customer {0} has changed meanwhile")]
     VersionConflict(CustomerId),
-    /// An account, loan, company or webhook endpoint is no longer as the unit expects, its customer's loans are not,
-    /// or the organization has as many endpoints as it may.
+    /// An account, loan, company or webhook endpoint is no longer as the unit expects or found it, its customer's loans are
+    /// not, or the organization has as many endpoints as it may.
     #[error("a record has changed meanwhile")]
     RecordConflict,
     /// Another customer of the organization has the external id of this one.
@@ -87,6 +87,28 @@ pub struct CustomerKey {
     pub organization: OrganizationId,
     /// The customer within it.
     pub selector: Selector,
+}
+
+/// What a batch names, each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchKeys {
+    /// Customers.
+    pub customers: Vec<ExternalId>,
+    /// Accounts.
+    pub accounts: Vec<AccountId>,
+    /// Customers, whether or not they are there, all of whose accounts are wanted.
+    pub holders: Vec<ExternalId>,
+}
+
+/// What is there of a batch, in the order of its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Met {
+    /// The customers.
+    pub customers: Vec<Option<Customer>>,
+    /// The accounts.
+    pub accounts: Vec<Option<Account>>,
+    /// The accounts that each of the holders holds, by id.
+    pub held: Vec<Vec<Account>>,
 }
 
 /// By what a list is ordered; ties are broken by id, in the same direction.
@@ -291,6 +313,9 @@ pub enum Counter {
 ///   creates a customer whose external id another one has ([`CommitError::ExternalIdTaken`]), one whose office is
 ///   unknown ([`CommitError::UnknownOffice`]), and a receipt whose key is taken ([`CommitError::ReceiptTaken`]);
 ///   one refused unit never affects its neighbours in the same call;
+/// - refuse a unit whose [`Basis`](crate::unit::Basis) does not hold: a customer or an account that is at another version, or
+///   is gone ([`CommitError::VersionConflict`], [`CommitError::RecordConflict`]); nobody changes it before the unit is
+///   committed;
 /// - give the events of each organization ascending sequences in the order of their commits, so that a reader of
 ///   `sequence > last` skips nothing;
 /// - forget what the log tells of a customer in the commit that deletes it: the changes ([`CustomerEvent::erased`]) and the
@@ -306,6 +331,12 @@ pub trait CustomerStore: Send + Sync {
     /// # Errors
     /// [`StoreError`] when the store cannot answer.
     async fn find(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Customer>>, StoreError>;
+
+    /// The customers and accounts that a batch meets; those of one call need not be of one instant.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot answer.
+    async fn meet(&self, organization: OrganizationId, batch: &BatchKeys) -> Result<Met, StoreError>;
 
     /// One page of a list.
     ///

@@ -1,7 +1,9 @@
 //! The unit of work as a value: what one operation commits, wholly or not at all. Must not know how a store
 //! keeps it.
 
-use crate::account::AccountChange;
+use std::collections::BTreeMap;
+
+use crate::account::{Account, AccountChange, AccountId};
 use crate::company::Company;
 use crate::loan::{LoanChange, ScoreChange};
 use crate::record::RecordEvent;
@@ -252,6 +254,35 @@ impl WebhookChange {
     }
 }
 
+/// What a unit was decided on without changing it: customers and accounts that it found as they are to be, and the versions
+/// at which they have to be still when it is committed. Two batches that each change what the other one found would else
+/// end in a state that neither order of them leads to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Basis {
+    /// The customers.
+    pub customers: BTreeMap<CustomerId, Version>,
+    /// The accounts.
+    pub accounts: BTreeMap<AccountId, Version>,
+}
+
+impl Basis {
+    /// Adds a customer; what was read first counts.
+    pub fn add_customer(&mut self, customer: &Customer) {
+        self.customers.entry(customer.id()).or_insert(customer.version());
+    }
+
+    /// Adds an account; what was read first counts.
+    pub fn add_account(&mut self, account: &Account) {
+        self.accounts.entry(account.id().clone()).or_insert(account.version());
+    }
+
+    /// Whether the unit was decided on what it changes alone.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.customers.is_empty() && self.accounts.is_empty()
+    }
+}
+
 /// What one operation commits: wholly or not at all, independent of every other unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
@@ -273,6 +304,8 @@ pub struct Unit {
     pub scores: Vec<ScoreChange>,
     /// The webhook endpoints that change; each at most once.
     pub webhooks: Vec<WebhookChange>,
+    /// What it was decided on besides; none of what it changes.
+    pub basis: Basis,
     /// The answer to keep for retries.
     pub receipt: Option<Receipt>,
 }

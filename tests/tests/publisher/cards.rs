@@ -127,8 +127,18 @@ both! {
         assert!(told.contains(&"cards[0]: sourcePortfolioId must not be this card's whole number".to_owned()), "{told:?}");
         assert!(told.contains(&"cards[1]: sourceParentCustomerId must not be this card's whole number".to_owned()), "{told:?}");
         let nested = json!({"sourceAccountId": "bob-account", "cards": [new("411111", "1111")]});
-        let told = put("/v2/data/customers/bob/accounts", json!({"accounts": [nested]})).await;
-        assert_eq!(told, ["accounts[0].cards[0]: sourceParentCustomerId must not be this card's whole number"]);
+        let told_of_parent = ["accounts[0].cards[0]: sourceParentCustomerId must not be this card's whole number"];
+        for path in [ACCOUNTS, "/v2/data/customers/bob/accounts"] {
+            assert_eq!(put(path, json!({"accounts": [nested]})).await, told_of_parent, "{path}");
+        }
+        // Whoever of its holders sends it, and whether or not the account is there already.
+        let shared = json!({"sourceCustomerIds": ["ada", "bob"], "primarySourceCustomerId": "ada", "cards": [new("411111", "1111")]});
+        let mut joint = with(account("joint", "ada"), "/cards", json!([]));
+        joint.as_object_mut().unwrap().extend(shared.as_object().unwrap().clone());
+        joint["cards"][0]["sourceAccountId"] = json!("joint");
+        for path in [ACCOUNTS, "/v2/data/customers/ada/accounts"] {
+            assert_eq!(put(path, json!({"accounts": [joint]})).await, told_of_parent, "{path}");
+        }
         let _ = institution.put(path, &json!({"cards": [new("411112", "1111"), new("378282", "0006")]})).await.expect(200);
     }
 

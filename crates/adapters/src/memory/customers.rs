@@ -5,12 +5,14 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use custodia_domain::account::Account;
 use custodia_domain::loan::LoanCounts;
 use custodia_domain::ports::{
-    Boundary, CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Direction,
-    EventQuery, LogEntry, LoggedEvent, RecordedEvent, Selector, SortValue, StoreError, Window,
+    AccountStore, BatchKeys, Boundary, CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery,
+    CustomerStore, Direction, EventQuery, LogEntry, LoggedEvent, Met, RecordedEvent, Selector, SortValue, StoreError,
+    Window,
 };
-use custodia_domain::unit::ForbiddenLoans;
+use custodia_domain::unit::{Basis, ForbiddenLoans};
 use custodia_domain::{
     Audit, Customer, CustomerChange, CustomerId, ExternalId, OrganizationId, Receipt, ReceiptKey, Sequence, Status,
     Timestamp, Unit, Version, search,
@@ -24,6 +26,15 @@ impl CustomerStore for MemoryStore {
     async fn find(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Customer>>, StoreError> {
         let state = self.lock();
         Ok(keys.iter().map(|key| find(&state, key).cloned()).collect())
+    }
+
+    async fn meet(&self, organization: OrganizationId, batch: &BatchKeys) -> Result<Met, StoreError> {
+        let key = |id: &ExternalId| CustomerKey { organization, selector: Selector::ExternalId(id.clone()) };
+        Ok(Met {
+            customers: self.find(&batch.customers.iter().map(key).collect::<Vec<_>>()).await?,
+            accounts: self.accounts(organization, &batch.accounts).await?,
+            held: self.held_by(organization, &batch.holders).await?,
+        })
     }
 
     async fn list(&self, query: &CustomerQuery) -> Result<CustomerPage, StoreError> {
@@ -204,6 +215,7 @@ fn commit(state: &mut State, unit: Unit) -> Result<Committed, CommitError> {
     let mut staged = organization.permit(&unit)?;
     organization.permit_records(&unit, &mut staged)?;
     organization.permit_webhooks(&unit)?;
+    organization.permit_basis(&unit.basis)?;
     let mut last_sequence = None;
     for change in &unit.customers {
         organization.keep(change, staged.remove(&change.customer()).flatten());
@@ -327,6 +339,17 @@ impl Organization {
             staged.insert(id, kept);
         }
         Ok(staged)
+    }
+
+    /// Whether all that the unit found is still as it was.
+    fn permit_basis(&self, basis: &Basis) -> Result<(), CommitError> {
+        for (id, version) in &basis.customers {
+            if self.customers.get(id).map(Customer::version) != Some(*version) {
+                return Err(CommitError::VersionConflict(*id));
+            }
+        }
+        let holds = |(id, version): (_, &Version)| self.accounts.get(id).map(Account::version) == Some(*version);
+        if basis.accounts.iter().all(holds) { Ok(()) } else { Err(CommitError::RecordConflict) }
     }
 
     fn holds_version(&self, change: &CustomerChange) -> bool {

@@ -1,13 +1,14 @@
 //! How units of work become statements: which of them may share one, and what each is answered. Must not know any
 //! column.
 //!
-//! Units of one organization that create customers share a statement, and so do those that change one customer each;
-//! every other unit has a transaction of its own, with one statement for each kind of record in it. A constraint that
+//! Units of one organization that create customers and accounts share a statement, and so do those that change one
+//! customer each; every other unit has a transaction of its own, with one statement for each kind of record in it. A constraint that
 //! one unit violates refuses its whole statement: the units that are to blame are then found by asking, and the rest
 //! is tried again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use custodia_domain::account::AccountId;
 use custodia_domain::ports::{CommitError, Committed, StoreError};
 use custodia_domain::unit::{ForbiddenLoans, WebhookChange};
 use custodia_domain::{
@@ -97,7 +98,7 @@ impl Answers {
 /// What statement a unit can be part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Creates customers and does nothing else.
+    /// Creates customers and accounts and does nothing else.
     Creation,
     /// Changes one customer.
     Change,
@@ -108,13 +109,14 @@ enum Shape {
 }
 
 fn shape(unit: &Unit) -> Shape {
-    if records::has_records(unit) {
-        return Shape::Other;
-    }
+    let is_new = |change: &CustomerChange| change.expects().is_none() && change.after().is_some();
     match unit.customers.as_slice() {
-        [] => Shape::Receipt,
-        [only] if only.expects().is_some() && only.after().is_some() => Shape::Change,
-        all if all.iter().all(|change| change.expects().is_none() && change.after().is_some()) => Shape::Creation,
+        _ if records::has_others(unit) || !unit.basis.is_empty() => Shape::Other,
+        [] if unit.accounts.is_empty() => Shape::Receipt,
+        [only] if unit.accounts.is_empty() && !is_new(only) && only.after().is_some() => Shape::Change,
+        all if all.iter().all(is_new) && unit.accounts.iter().all(|change| change.expects().is_none()) => {
+            Shape::Creation
+        }
         _ => Shape::Other,
     }
 }
@@ -135,7 +137,8 @@ impl Wave {
         let mut later = Vec::new();
         let mut touched = Touched::default();
         for (place, unit) in units {
-            if unit.customers.is_empty() && unit.receipt.is_none() && !records::has_records(&unit) {
+            let does_nothing = unit.customers.is_empty() && unit.receipt.is_none() && !records::has_records(&unit);
+            if does_nothing && unit.basis.is_empty() {
                 answers.give(place, Ok(Committed { last_sequence: None }));
                 continue;
             }
@@ -178,6 +181,7 @@ struct Touched {
     customers: HashSet<CustomerId>,
     external_ids: HashSet<Box<str>>,
     receipts: HashSet<ReceiptKey>,
+    accounts: HashSet<AccountId>,
     /// Whether a unit with records beside customers is put off: those after it wait for it.
     records_wait: bool,
 }
@@ -204,6 +208,17 @@ impl Touched {
                     is_free &= self.external_ids.insert(external_id.into());
                 }
             }
+        }
+        for id in unit.basis.customers.keys() {
+            if own_customers.insert(*id) {
+                is_free &= self.customers.insert(*id);
+            }
+        }
+        for id in unit.basis.accounts.keys() {
+            is_free &= self.accounts.insert(id.clone());
+        }
+        for change in &unit.accounts {
+            is_free &= self.accounts.insert(change.after().id().clone());
         }
         if records::has_records(unit) {
             is_free &= !self.records_wait;
@@ -234,7 +249,7 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// Units that create customers, by one statement.
+    /// Units that create customers and accounts, by one statement.
     async fn create(&self, units: Vec<Placed>, answers: &mut Answers) {
         self.share(units, answers, Shape::Creation).await;
     }
@@ -291,8 +306,11 @@ impl Lane<'_> {
             for change in &unit.customers {
                 last = writing.add(change, &unit.audit);
             }
-            if let (Some(receipt), Some(change)) = (&unit.receipt, unit.customers.first()) {
-                writing.keep(receipt, change);
+            for change in &unit.accounts {
+                last = writing.open(change, unit.at, &unit.audit);
+            }
+            if let Some(receipt) = &unit.receipt {
+                writing.keep(receipt, unit.customers.first());
             }
             places.push(last);
         }
@@ -420,7 +438,11 @@ impl Lane<'_> {
         let written = match refusal {
             Some(refusal) => Err(Some(refusal)),
             None => match write_runs(&mut transaction, unit).await {
-                Ok(Ran::Whole(last_sequence)) => Ok(Committed { last_sequence }),
+                Ok(Ran::Whole(last_sequence)) => match statements::changed(&mut transaction, unit).await {
+                    Ok(None) => Ok(Committed { last_sequence }),
+                    Ok(refusal) => Err(refusal),
+                    Err(failure) => return Err(failure.before_commit()),
+                },
                 Ok(_) if !is_judged => Err(None),
                 Ok(Ran::RecordsDiffer) => Err(Some(CommitError::RecordConflict)),
                 Ok(Ran::CustomersDiffer) => {
@@ -493,7 +515,7 @@ async fn write_runs(transaction: &mut sqlx::PgConnection, unit: &Unit) -> Result
             place = writing.add(change, &unit.audit);
         }
         if let Some(receipt) = receipt.take() {
-            writing.keep(receipt, &run[0]);
+            writing.keep(receipt, run.first());
         }
         let written = match kind(&run[0]) {
             (false, true) => writing.create(transaction).await?,

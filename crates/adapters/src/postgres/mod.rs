@@ -14,6 +14,7 @@ mod directory;
 mod events;
 mod fault;
 mod gathered;
+mod holdings;
 mod lists;
 mod loans;
 mod migrate;
@@ -34,10 +35,10 @@ use custodia_domain::account::{Account, AccountId};
 use custodia_domain::company::Company;
 use custodia_domain::loan::{Loan, Score};
 use custodia_domain::ports::{
-    AccountStore, AddError, ApiKey, CommitError, Committed, CompanyKey, Counter, CredentialStore, CustomerKey,
-    CustomerPage, CustomerQuery, CustomerStore, Directory, EventQuery, LoanBook, LoanPage, LoanQuery, LoanSelector,
-    LoanTotals, LogEntry, Offices, PartnerAccount, Portfolio, RecordedEvent, Scope, ScoringEngine, StoreError,
-    WebhookStore,
+    AccountStore, AddError, ApiKey, BatchKeys, CommitError, Committed, CompanyKey, Counter, CredentialStore,
+    CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Directory, EventQuery, LoanBook, LoanPage, LoanQuery,
+    LoanSelector, LoanTotals, LogEntry, Met, Offices, PartnerAccount, Portfolio, RecordedEvent, Scope, ScoringEngine,
+    StoreError, WebhookStore,
 };
 use custodia_domain::webhook::{
     DeliveryQuery, DeliveryRecord, DueDelivery, Replay, Replayed, Settlement, WebhookEndpoint, WebhookId,
@@ -217,6 +218,14 @@ impl CustomerStore for PostgresStore {
     #[instrument(level = "debug", name = "store.find", skip_all, fields(keys = keys.len()))]
     async fn find(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Customer>>, StoreError> {
         self.gathered.find(keys).await
+    }
+
+    #[instrument(level = "debug", name = "store.meet", skip_all, fields(keys = batch.customers.len()))]
+    async fn meet(&self, organization: OrganizationId, batch: &BatchKeys) -> Result<Met, StoreError> {
+        self.read((organization, batch.clone()), |session, (organization, batch)| {
+            Box::pin(accounts::meet(session, *organization, batch))
+        })
+        .await
     }
 
     #[instrument(level = "debug", name = "store.list", skip_all)]

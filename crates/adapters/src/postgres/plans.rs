@@ -19,6 +19,15 @@ const READS: &[Keyed] = &[
         statements::JUDGE,
         &["customers_pkey: organization_id, id", "customers_external_id_key: organization_id, external_id"],
     ),
+    (statements::CHANGED, &["customers_pkey: organization_id, id", "accounts_pkey: organization_id, id"]),
+    (
+        accounts::MEET,
+        &[
+            "customers_external_id_key: organization_id, external_id",
+            "accounts_pkey: organization_id, id",
+            "account_holders_pkey: organization_id, holder",
+        ],
+    ),
     (accounts::ACCOUNTS, &["accounts_pkey: organization_id, id"]),
     (accounts::HELD, &["account_holders_pkey: organization_id, holder", "accounts_pkey: organization_id, id"]),
     (loans::LOANS, &["loans_pkey: organization_id, id", "loans_external_id_key: organization_id, external_id"]),

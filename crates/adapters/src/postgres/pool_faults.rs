@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use custodia_domain::ports::{CommitError, CustomerStore as _, Directory as _};
-use custodia_domain::{Actor, Answer, Audit, Fingerprint, Receipt, ReceiptKey, RequestId, Timestamp, Unit};
+use custodia_domain::{Actor, Answer, Audit, Basis, Fingerprint, Receipt, ReceiptKey, RequestId, Timestamp, Unit};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::net::{TcpListener, TcpStream};
@@ -192,6 +192,7 @@ async fn a_server_that_falls_silent_under_a_commit_leaves_the_outcome_unknown_an
         loans: Vec::new(),
         scores: Vec::new(),
         webhooks: Vec::new(),
+        basis: Basis::default(),
         receipt: Some(Receipt {
             key: ReceiptKey([byte; 32]),
             fingerprint: Fingerprint([byte; 32]),

@@ -10,31 +10,20 @@ use custodia_domain::loan::{Amount, LoanChange, LoanCounts, ScoreChange};
 use custodia_domain::record::RecordEvent;
 use custodia_domain::unit::{CompanyChange, WebhookChange};
 use custodia_domain::webhook::ENDPOINTS_LIMIT;
-use custodia_domain::{Audit, CustomerId, ExternalId, Receipt, Sequence, Timestamp, Unit, Version};
+use custodia_domain::{Audit, CustomerId, ExternalId, Receipt, Sequence, Unit, Version};
 use sqlx::{PgConnection, Row as _};
 
 use super::columns::{SqlDate, SqlInstant};
 use super::fault::Failure;
-use super::statements::{Bound, EventRows, LOCK, ReceiptRows, Written, kept, moved};
+use super::holdings::AccountRows;
+use super::statements::{Bound, EventRows, LOCK, ReceiptRows, Written, kept, moved, told_of_records};
 use super::webhooks::EndpointRows;
-use crate::{cards, changes};
+use crate::changes;
 
 /// The events, in order, each with its subject, and the receipts.
 macro_rules! told_and_kept {
     () => {
-        concat!(
-            "told as (
-                insert into customer_events (organization_id, stream, sequence, subject, customer_id, version, kind,
-                    external_id, at, actor, request_id, idempotency_key, reason, changed)
-                select $1, 0, moved.base + e.place, e.subject, e.customer_id, e.version, e.kind, e.external_id, e.at,
-                    e.actor, e.request_id, e.idempotency_key, e.reason, e.changed::json
-                from moved cross join unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
-                    $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $20::text[]) with ordinality
-                    as e (customer_id, version, kind, external_id, at, actor, request_id, idempotency_key, reason,
-                        changed, subject, place)
-            ), ",
-            kept!("true")
-        )
+        concat!(told_of_records!("$20::text[]"), ", ", kept!("true"))
     };
 }
 
@@ -65,10 +54,11 @@ pub(super) const HOLD: &str = concat!(
         insert into accounts (organization_id, id, version, primary_holder, status, kind, portfolio, opened_at,
             closed_at, cards, updated_at)
         select $1, t.id, t.version, t.primary_holder, t.status, t.kind, t.portfolio, t.opened_at, t.closed_at, t.cards,
-            $34
+            t.updated_at
         from moved cross join unnest($21::text[], $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[],
-            $27::timestamptz[], $28::timestamptz[], $29::text[], $30::bigint[])
-            as t (id, version, primary_holder, status, kind, portfolio, opened_at, closed_at, cards, expected)
+            $27::timestamptz[], $28::timestamptz[], $29::text[], $30::timestamptz[], $31::bigint[])
+            as t (id, version, primary_holder, status, kind, portfolio, opened_at, closed_at, cards, updated_at,
+                expected)
         where t.expected = 0
         on conflict do nothing
         returning id
@@ -76,26 +66,27 @@ pub(super) const HOLD: &str = concat!(
         update accounts a
         set version = t.version, primary_holder = t.primary_holder, status = t.status, kind = t.kind,
             portfolio = t.portfolio, opened_at = t.opened_at, closed_at = t.closed_at, cards = t.cards,
-            updated_at = $34
+            updated_at = t.updated_at
         from moved cross join unnest($21::text[], $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[],
-            $27::timestamptz[], $28::timestamptz[], $29::text[], $30::bigint[])
-            as t (id, version, primary_holder, status, kind, portfolio, opened_at, closed_at, cards, expected)
+            $27::timestamptz[], $28::timestamptz[], $29::text[], $30::timestamptz[], $31::bigint[])
+            as t (id, version, primary_holder, status, kind, portfolio, opened_at, closed_at, cards, updated_at,
+                expected)
         where a.organization_id = $1 and a.id = t.id and a.version = t.expected and t.version > 0 and t.expected > 0
         returning a.id
     ), gone as (
         delete from account_holders h
-        using moved cross join unnest($21::text[], $22::bigint[], $30::bigint[]) as t (id, version, expected)
+        using moved cross join unnest($21::text[], $22::bigint[], $31::bigint[]) as t (id, version, expected)
         where h.organization_id = $1 and h.account_id = t.id and t.version > 0 and t.expected > 0
             and ((h.account_id, h.holder) in (select k.account_id, k.holder
-                from unnest($31::text[], $32::text[]) as k (account_id, holder))) is not true
+                from unnest($32::text[], $33::text[]) as k (account_id, holder))) is not true
     ), come as (
         insert into account_holders (organization_id, holder, account_id)
         select $1, k.holder, k.account_id
-        from moved cross join unnest($31::text[], $32::text[]) as k (account_id, holder)
+        from moved cross join unnest($32::text[], $33::text[]) as k (account_id, holder)
         on conflict do nothing
     ), ",
     told_and_kept!(),
-    " select moved.base, (select count(*) from made) + (select count(*) from changed) = $33 from moved"
+    " select moved.base, (select count(*) from made) + (select count(*) from changed) = $34 from moved"
 );
 
 /// Creates loans, and changes those that are at the version expected of them, where their customers' rows count the
@@ -203,7 +194,12 @@ pub(super) const HOOK: &str = concat!(
 
 /// Whether a unit changes anything beside customers.
 pub(super) fn has_records(unit: &Unit) -> bool {
-    let is_untold = unit.accounts.is_empty() && unit.companies.is_empty() && unit.loans.is_empty();
+    !unit.accounts.is_empty() || has_others(unit)
+}
+
+/// Whether it has any but customers and accounts.
+pub(super) fn has_others(unit: &Unit) -> bool {
+    let is_untold = unit.companies.is_empty() && unit.loans.is_empty();
     !(is_untold && unit.scores.is_empty() && unit.webhooks.is_empty())
 }
 
@@ -289,8 +285,8 @@ impl<'a> Told<'a> {
             return Ok(true);
         }
         let events = self.events(changes.iter().flat_map(AccountChange::events));
-        let rows = AccountRows::of(changes);
-        let statement = rows.bind_to(events.bind_to(sqlx::query(HOLD), self.unit), self.unit.at);
+        let rows = AccountRows::of(changes, self.unit.at);
+        let statement = rows.bind_to(events.bind_to(sqlx::query(HOLD), self.unit));
         self.run(statement, events.rows.count(), session).await
     }
 
@@ -377,66 +373,6 @@ impl<'a> Events<'a> {
     fn bind_to<'q>(&'q self, statement: Bound<'q>, unit: &Unit) -> Bound<'q> {
         let statement = statement.bind(unit.organization.get()).bind(self.rows.count());
         self.receipts.bind_with_customers(self.rows.bind_to(statement)).bind(&self.subject)
-    }
-}
-
-/// The arrays of accounts, one element per account, and of their holders, one per holder of one account.
-#[derive(Default)]
-struct AccountRows<'a> {
-    id: Vec<&'a str>,
-    version: Vec<i64>,
-    primary_holder: Vec<&'a str>,
-    status: Vec<&'static str>,
-    kind: Vec<&'static str>,
-    portfolio: Vec<&'a str>,
-    opened_at: Vec<SqlInstant>,
-    closed_at: Vec<Option<SqlInstant>>,
-    cards: Vec<String>,
-    expected: Vec<i64>,
-    held: Vec<&'a str>,
-    holder: Vec<&'a str>,
-}
-
-impl<'a> AccountRows<'a> {
-    fn of(changes: &'a [AccountChange]) -> Self {
-        let mut rows = Self::default();
-        for change in changes {
-            let (account, details) = (change.after(), change.after().details());
-            rows.id.push(account.id().as_str());
-            rows.version.push(account.version().get());
-            rows.primary_holder.push(details.primary.as_str());
-            rows.status.push(details.status.label());
-            rows.kind.push(details.kind.label());
-            rows.portfolio.push(details.portfolio.as_str());
-            rows.opened_at.push(SqlInstant(details.opened));
-            rows.closed_at.push(details.closed.map(SqlInstant));
-            rows.cards.push(cards::encode(account.cards()));
-            rows.expected.push(expected(change.expects()));
-            for holder in &details.holders {
-                rows.held.push(account.id().as_str());
-                rows.holder.push(holder.as_str());
-            }
-        }
-        rows
-    }
-
-    /// Binds `$21` to `$34`.
-    fn bind_to<'q>(&'q self, statement: Bound<'q>, at: Timestamp) -> Bound<'q> {
-        statement
-            .bind(&self.id)
-            .bind(&self.version)
-            .bind(&self.primary_holder)
-            .bind(&self.status)
-            .bind(&self.kind)
-            .bind(&self.portfolio)
-            .bind(&self.opened_at)
-            .bind(&self.closed_at)
-            .bind(&self.cards)
-            .bind(&self.expected)
-            .bind(&self.held)
-            .bind(&self.holder)
-            .bind(count(self.id.len()))
-            .bind(SqlInstant(at))
     }
 }
 

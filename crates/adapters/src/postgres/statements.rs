@@ -1,4 +1,4 @@
-//! The statements that write customers, each with its events and receipts in one round trip, and the arrays bound to
+//! The statements that write customers, and new accounts beside them, each with its events and receipts in one round trip, and the arrays bound to
 //! them. Must not know which units share a statement.
 //!
 //! Each of them begins by moving the counters in the organization's row. That row's lock puts an organization's
@@ -8,10 +8,13 @@
 //! planner: it takes them to be few then, and looks each up by its key. Until somebody has counted the rows, it takes
 //! every organization to be smaller still, and would read all of it instead.
 
+use custodia_domain::account::AccountChange;
+use custodia_domain::ports::CommitError;
 use custodia_domain::record::RecordEvent;
-use custodia_domain::unit::ForbiddenLoans;
+use custodia_domain::unit::{Basis, ForbiddenLoans};
 use custodia_domain::{
-    Audit, Customer, CustomerChange, CustomerEvent, Name, NamePart, OrganizationId, Receipt, Sequence, Unit, search,
+    Audit, Customer, CustomerChange, CustomerEvent, CustomerId, ExternalId, Name, NamePart, OrganizationId, Receipt,
+    Sequence, Timestamp, Unit, search,
 };
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -19,6 +22,7 @@ use sqlx::{PgConnection, Postgres, Row as _};
 
 use super::columns::{SqlDate, SqlInstant, SqlWords};
 use super::fault::Failure;
+use super::holdings::AccountRows;
 use crate::changes;
 
 /// `$1` is the organization, `$2` the number of events. Then come the events and the receipts, and what the statement
@@ -75,7 +79,27 @@ macro_rules! kept {
     };
 }
 
-pub(super) use {kept, moved};
+/// The events, in order, each with its subject where it has one, which is bound as the array named.
+macro_rules! told_of_records {
+    ($subjects:literal) => {
+        concat!(
+            "told as (
+                insert into customer_events (organization_id, stream, sequence, subject, customer_id, version, kind,
+                    external_id, at, actor, request_id, idempotency_key, reason, changed)
+                select $1, 0, moved.base + e.place, e.subject, e.customer_id, e.version, e.kind, e.external_id, e.at,
+                    e.actor, e.request_id, e.idempotency_key, e.reason, e.changed::json
+                from moved cross join unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
+                    $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], ",
+            $subjects,
+            ") with ordinality
+                    as e (customer_id, version, kind, external_id, at, actor, request_id, idempotency_key, reason,
+                        changed, subject, place)
+            )"
+        )
+    };
+}
+
+pub(super) use {kept, moved, told_of_records};
 
 /// The customers' rows, as they are to be.
 macro_rules! rows {
@@ -98,22 +122,48 @@ macro_rules! rows {
 
 /// Creates customers: all of them, or none where one violates a constraint. An office that is not there is null, which
 /// violates one.
-const CREATE: &str = concat!(
-    moved!("cardinality($20::bigint[])"),
-    ", made as (
-        insert into customers (organization_id, id, version, external_id, office_id, status, submitted_on,
-            activated_on, closed_on, closure_reason_id, first_name, middle_name, last_name, full_name, sort_name,
-            mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, created_at, updated_at, search,
-            source, company_id, facets, open_loans, loan_count)
-        select $1, t.id, t.version, t.external_id,
-            (select f.id from offices f where f.organization_id = $1 and f.id = t.office_id), t.status, t.submitted_on,
-            t.activated_on, t.closed_on, t.closure_reason_id, t.first_name, t.middle_name, t.last_name, t.full_name, t.sort_name,
-            t.mobile_no, t.email, t.born_on, t.gender_id, t.client_type_id, t.legal_form_id, t.created_at,
-            t.updated_at, t.search, t.source, t.company_id, t.facets::json, 0, 0
-        from moved cross join ",
-    rows!("", ""),
-    "), ",
-    told!("true"),
+macro_rules! made {
+    () => {
+        concat!(
+            moved!("cardinality($20::bigint[])"),
+            ", made as (
+                insert into customers (organization_id, id, version, external_id, office_id, status, submitted_on,
+                    activated_on, closed_on, closure_reason_id, first_name, middle_name, last_name, full_name,
+                    sort_name, mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, created_at,
+                    updated_at, search, source, company_id, facets, open_loans, loan_count)
+                select $1, t.id, t.version, t.external_id,
+                    (select f.id from offices f where f.organization_id = $1 and f.id = t.office_id), t.status,
+                    t.submitted_on, t.activated_on, t.closed_on, t.closure_reason_id, t.first_name, t.middle_name,
+                    t.last_name, t.full_name, t.sort_name, t.mobile_no, t.email, t.born_on, t.gender_id,
+                    t.client_type_id, t.legal_form_id, t.created_at, t.updated_at, t.search, t.source, t.company_id,
+                    t.facets::json, 0, 0
+                from moved cross join ",
+            rows!("", ""),
+            ")"
+        )
+    };
+}
+
+const CREATE: &str =
+    concat!(made!(), ", ", told!("true"), ", ", kept!("true"), " select moved.base, $20::bigint[] from moved");
+
+/// Creates customers and accounts: all of them, or none where one is there already.
+const ENROL: &str = concat!(
+    made!(),
+    ", opened as (
+        insert into accounts (organization_id, id, version, primary_holder, status, kind, portfolio, opened_at,
+            closed_at, cards, updated_at)
+        select $1, t.id, t.version, t.primary_holder, t.status, t.kind, t.portfolio, t.opened_at, t.closed_at, t.cards,
+            t.updated_at
+        from moved cross join unnest($47::text[], $48::bigint[], $49::text[], $50::text[], $51::text[], $52::text[],
+            $53::timestamptz[], $54::timestamptz[], $55::text[], $56::timestamptz[])
+            as t (id, version, primary_holder, status, kind, portfolio, opened_at, closed_at, cards, updated_at)
+    ), held as (
+        insert into account_holders (organization_id, holder, account_id)
+        select $1, k.holder, k.account_id
+        from moved cross join unnest($57::text[], $58::text[]) as k (account_id, holder)
+    ), ",
+    told_of_records!("$46::text[]"),
     ", ",
     kept!("true"),
     " select moved.base, $20::bigint[] from moved"
@@ -200,6 +250,19 @@ pub(super) const JUDGE: &str = "
         as t (id, external_id, office_id, key, place)
     order by t.place";
 
+/// Which customer that a unit was decided on is not as it was, and whether an account is not. Right only where the
+/// organization's row was locked by an earlier statement of the transaction: this one sees what was committed before.
+pub(super) const CHANGED: &str = "
+    select
+        (select b.id from unnest($2::bigint[], $3::bigint[]) as b (id, version)
+            left join lateral (select c.version from customers c where c.organization_id = $1 and c.id = b.id offset 0) f
+                on true
+            where f.version is distinct from b.version limit 1),
+        exists (select 1 from unnest($4::text[], $5::bigint[]) as b (id, version)
+            left join lateral (select a.version from accounts a where a.organization_id = $1 and a.id = b.id offset 0) f
+                on true
+            where f.version is distinct from b.version)";
+
 /// Locks the organization's row until the transaction ends.
 pub(super) const LOCK: &str = "select o.id from organizations o where o.id = $1 for no key update";
 
@@ -225,13 +288,23 @@ impl Written {
 pub(super) struct Writing<'a> {
     organization: OrganizationId,
     changes: Vec<&'a CustomerChange>,
+    accounts: AccountRows<'a>,
     events: EventRows<'a>,
+    /// Of each event, where it is of a record.
+    subjects: Vec<Option<&'a str>>,
     receipts: ReceiptRows<'a>,
 }
 
 impl<'a> Writing<'a> {
     pub(super) fn new(organization: OrganizationId) -> Self {
-        Self { organization, changes: Vec::new(), events: EventRows::default(), receipts: ReceiptRows::default() }
+        Self {
+            organization,
+            changes: Vec::new(),
+            accounts: AccountRows::default(),
+            events: EventRows::default(),
+            subjects: Vec::new(),
+            receipts: ReceiptRows::default(),
+        }
     }
 
     /// Adds a change; answers the place of its last event.
@@ -239,20 +312,35 @@ impl<'a> Writing<'a> {
         self.changes.push(change);
         for event in change.events() {
             self.events.push(event, audit);
+            self.subjects.push(None);
         }
-        self.events.customer_id.len()
+        self.subjects.len()
     }
 
-    /// Adds a receipt, kept only if that change is applied.
-    pub(super) fn keep(&mut self, receipt: &'a Receipt, with: &CustomerChange) {
-        self.receipts.push(receipt, with.customer().get());
+    /// Adds the creation of an account at that instant; answers the place of its last event.
+    pub(super) fn open(&mut self, change: &'a AccountChange, at: Timestamp, audit: &'a Audit) -> usize {
+        self.accounts.push(change, at);
+        for event in change.events() {
+            self.events.push_record(event, audit);
+            self.subjects.push(Some(&event.subject));
+        }
+        self.subjects.len()
     }
 
-    /// Creates the customers; `None` where there is no such organization.
+    /// Adds a receipt, kept only if that change is applied, where there is one.
+    pub(super) fn keep(&mut self, receipt: &'a Receipt, with: Option<&CustomerChange>) {
+        self.receipts.push(receipt, with.map_or(0, |change| change.customer().get()));
+    }
+
+    /// Creates the customers and accounts; `None` where there is no such organization.
     pub(super) async fn create(&self, session: &mut PgConnection) -> Result<Option<Written>, Failure> {
         let rows = CustomerRows::of(self.changes.iter().filter_map(|change| change.after()));
-        let statement = rows.bind_to(self.bind_to(sqlx::query(CREATE)));
-        self.run(statement, session).await
+        if self.accounts.is_empty() {
+            let statement = rows.bind_to(self.bind_to(sqlx::query(CREATE)));
+            return self.run(statement, session).await;
+        }
+        let statement = rows.bind_to(self.bind_to(sqlx::query(ENROL))).bind(&self.subjects);
+        self.run(self.accounts.bind_new_to(statement), session).await
     }
 
     /// Changes the customers.
@@ -305,6 +393,26 @@ pub(super) async fn keep(
     };
     let kept: Vec<Vec<u8>> = row.try_get(0)?;
     Ok(Some(receipts.iter().map(|receipt| kept.iter().any(|key| *key == receipt.key.0)).collect()))
+}
+
+/// What refuses a unit for its basis; to be asked within the transaction that has written it.
+pub(super) async fn changed(session: &mut PgConnection, unit: &Unit) -> Result<Option<CommitError>, Failure> {
+    let Basis { customers, accounts } = &unit.basis;
+    if unit.basis.is_empty() {
+        return Ok(None);
+    }
+    let row = sqlx::query(CHANGED)
+        .bind(unit.organization.get())
+        .bind(customers.keys().map(|id| id.get()).collect::<Vec<_>>())
+        .bind(customers.values().map(|version| version.get()).collect::<Vec<_>>())
+        .bind(accounts.keys().map(ExternalId::as_str).collect::<Vec<_>>())
+        .bind(accounts.values().map(|version| version.get()).collect::<Vec<_>>())
+        .fetch_one(session)
+        .await?;
+    let customer: Option<i64> = row.try_get(0)?;
+    let account: bool = row.try_get(1)?;
+    let conflict = customer.and_then(|id| CustomerId::parse(id).ok()).map(CommitError::VersionConflict);
+    Ok(conflict.or_else(|| account.then_some(CommitError::RecordConflict)))
 }
 
 /// What the database knows of one change.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use custodia_domain::ports::{
-    CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, EventQuery, LogEntry,
-    RecordedEvent, Selector, StoreError, Window,
+    AccountStore, BatchKeys, CommitError, Committed, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore,
+    EventQuery, LogEntry, Met, RecordedEvent, Selector, StoreError, Window,
 };
 use custodia_domain::{
     Customer, CustomerId, ExternalId, OrganizationId, Receipt, ReceiptKey, Sequence, Timestamp, Unit, Version,
@@ -115,6 +115,15 @@ impl CustomerStore for SqliteStore {
             }
         };
         Ok(keys.iter().map(find).collect())
+    }
+
+    async fn meet(&self, organization: OrganizationId, batch: &BatchKeys) -> Result<Met, StoreError> {
+        let key = |id: &ExternalId| CustomerKey { organization, selector: Selector::ExternalId(id.clone()) };
+        Ok(Met {
+            customers: self.find(&batch.customers.iter().map(key).collect::<Vec<_>>()).await?,
+            accounts: self.accounts(organization, &batch.accounts).await?,
+            held: self.held_by(organization, &batch.holders).await?,
+        })
     }
 
     async fn list(&self, query: &CustomerQuery) -> Result<CustomerPage, StoreError> {

@@ -229,7 +229,7 @@ mod tests {
         Window,
     };
     use custodia_domain::{
-        Actor, Answer, Audit, Customer, CustomerChange, CustomerId, ExternalId, Fingerprint, FullName, Moment, Name,
+        Actor, Answer, Audit, Basis, Customer, CustomerChange, CustomerId, ExternalId, Fingerprint, FullName, Moment, Name,
         NewCustomer, OfficeId, OrganizationId, Receipt, ReceiptKey, RequestId, Status, Timestamp, Unit,
     };
     use sqlx::{Execute as _, Row as _};
@@ -295,6 +295,7 @@ mod tests {
                 loans: Vec::new(),
                 scores: Vec::new(),
                 webhooks: Vec::new(),
+                basis: Basis::default(),
                 receipt: None,
             }
         }

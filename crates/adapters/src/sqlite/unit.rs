@@ -34,6 +34,16 @@ const INSERT_RECEIPT: &str = "insert into receipts (organization_id, key, finger
     on conflict (organization_id, key) do nothing";
 const SELECT_BEFORE: &str =
     concat!("select ", customer_columns!(), " from customers where organization_id = ?1 and id = ?2");
+/// The first of the customers `[id, version]` that is not at that version.
+const SELECT_CHANGED_CUSTOMER: &str = "select found.value ->> 0 from json_each(?2) found
+    where not exists (select 1 from customers
+        where organization_id = ?1 and id = found.value ->> 0 and version = found.value ->> 1)
+    limit 1";
+/// The same of accounts.
+const SELECT_CHANGED_ACCOUNT: &str = "select 1 from json_each(?2) found
+    where not exists (select 1 from accounts
+        where organization_id = ?1 and id = found.value ->> 0 and version = found.value ->> 1)
+    limit 1";
 const INSERT_CUSTOMER: &str = "insert into customers (organization_id, id, version, external_id, office_id, status,
         submitted_on, activated_on, closed_on, closure_reason_id, first_name, middle_name, last_name, full_name,
         sort_name, mobile_no, email, born_on, gender_id, client_type_id, legal_form_id, source,
@@ -88,6 +98,9 @@ async fn write(connection: &mut SqliteConnection, unit: &Unit) -> Result<Committ
     let mut log = Log { unit, next, last: None };
     if let Some(receipt) = &unit.receipt {
         keep_receipt(connection, unit.organization, receipt).await?;
+    }
+    if !unit.basis.is_empty() {
+        check_basis(connection, unit).await?;
     }
     for change in &unit.customers {
         keep(connection, unit.organization, change).await?;
@@ -169,6 +182,28 @@ pub(super) fn bind_receipt<'q>(
         .bind(i64::from(receipt.answer.status))
         .bind(headers)
         .bind(&receipt.answer.body)
+}
+
+/// Refuses the unit where something that it was decided on is not as it was.
+async fn check_basis(connection: &mut SqliteConnection, unit: &Unit) -> Result<(), Stop> {
+    let customers: Vec<_> = unit.basis.customers.iter().map(|(id, version)| (id.get(), version.get())).collect();
+    let accounts: Vec<_> = unit.basis.accounts.iter().map(|(id, version)| (id.as_str(), version.get())).collect();
+    if !customers.is_empty() {
+        let customers = serde_json::to_string(&customers).expect("pairs of numbers are JSON");
+        let selected = sqlx::query(SELECT_CHANGED_CUSTOMER).bind(unit.organization.get()).bind(customers);
+        if let Some(row) = selected.fetch_optional(&mut *connection).await? {
+            let id = CustomerId::parse(row.try_get(0)?).expect("a customer's number was bound");
+            return Err(Stop::Refused(CommitError::VersionConflict(id)));
+        }
+    }
+    if !accounts.is_empty() {
+        let accounts = serde_json::to_string(&accounts).expect("pairs of a text and a number are JSON");
+        let selected = sqlx::query(SELECT_CHANGED_ACCOUNT).bind(unit.organization.get()).bind(accounts);
+        if selected.fetch_optional(&mut *connection).await?.is_some() {
+            return Err(Stop::Refused(CommitError::RecordConflict));
+        }
+    }
+    Ok(())
 }
 
 /// Puts the state after a change in the place of the one before, if that is the one that the change expects.

@@ -6,10 +6,10 @@ use custodia_domain::account::{
     Account, AccountChange, AccountDetails, AccountKind, AccountStatus, Card, CardKey, CardKind, CardStatus, Iin,
     Last4, Network,
 };
-use custodia_domain::ports::CommitError;
-use custodia_domain::{ExternalId, OrganizationId, Outcome, Unit};
+use custodia_domain::ports::{BatchKeys, CommitError, Met};
+use custodia_domain::{Basis, Customer, CustomerChange, ExternalId, OrganizationId, Outcome, Unit};
 
-use crate::support::{Stage, at, created, external, moment, named, number, unit};
+use crate::support::{Stage, at, created, external, key, keyed, mirrored, moment, named, number, receipt, unit};
 
 fn details(holders: &[&str]) -> AccountDetails {
     AccountDetails {
@@ -155,7 +155,126 @@ async fn fifty_customers_with_accounts_and_cards_are_one_unit(stage: Stage) {
     assert_eq!(held(&stage, organization, "c-50").await, ["a-50"]);
 }
 
+/// A unit that was decided on that account at that version, and creates another one.
+fn decided_on(organization: OrganizationId, account: &Account, new: &str) -> Unit {
+    let mut basis = Basis::default();
+    basis.add_account(account);
+    Unit { basis, ..with_accounts(organization, vec![put(None, organization, new, details(&["n"]), &[])]) }
+}
+
+async fn a_unit_is_refused_where_an_account_that_it_found_has_changed(stage: Stage) {
+    let (organization, other) = (stage.organization().await, stage.organization().await);
+    let stale = keep(&stage, None, organization, "one", details(&["a"]), &[]).await;
+    let current = keep(&stage, Some(&stale), organization, "one", details(&["a", "b"]), &[]).await;
+    let elsewhere = keep(&stage, None, other, "elsewhere", details(&["a"]), &[]).await;
+    let creation = || vec![created(organization, number(500), named("Ada")).1];
+    let change = put(Some(&current), organization, "one", details(&["c"]), &[]);
+    for found in [&stale, &elsewhere] {
+        let basis = decided_on(organization, found, "new").basis;
+        let on = |unit: Unit| Unit { basis: basis.clone(), ..unit };
+        let bare = on(unit(organization, Vec::new()));
+        let refused = [
+            decided_on(organization, found, "new"),
+            on(unit(organization, creation())),
+            on(keyed(organization, creation(), 1)),
+            on(keyed(organization, Vec::new(), 1)),
+            bare,
+        ];
+        let verdicts = stage.store.commit(refused.to_vec()).await;
+        for verdict in verdicts {
+            assert!(matches!(verdict, Err(CommitError::RecordConflict)), "{verdict:?}");
+        }
+    }
+    assert_eq!(account(&stage, organization, "new").await, None);
+    assert_eq!(stage.find(organization, number(500)).await, None);
+    assert!(stage.store.receipts(organization, &[key(1)]).await.unwrap()[0].is_none());
+    // It holds now, and the neighbours are as if they were alone.
+    let units = vec![
+        decided_on(organization, &stale, "new"),
+        Unit { receipt: Some(receipt(1, 1)), ..decided_on(organization, &current, "new") },
+        Unit { basis: decided_on(organization, &current, "x").basis, ..unit(organization, Vec::new()) },
+        with_accounts(organization, vec![change]),
+        decided_on(organization, &current, "too-late"),
+    ];
+    let verdicts: Vec<bool> = stage.store.commit(units).await.iter().map(Result::is_ok).collect();
+    assert_eq!(verdicts, [false, true, true, true, false]);
+    assert!(stage.store.receipts(organization, &[key(1)]).await.unwrap()[0].is_some());
+    assert_eq!(stage.log(organization).await.len(), 4);
+}
+
+async fn a_unit_is_refused_where_a_customer_that_it_found_has_changed(stage: Stage) {
+    let organization = stage.organization().await;
+    let (stale, creation) = created(organization, number(1), named("Ada"));
+    stage.commit(unit(organization, vec![creation])).await.unwrap();
+    let decided_on = |customer: &Customer, new: &str| {
+        let mut basis = Basis::default();
+        basis.add_customer(customer);
+        Unit { basis, ..with_accounts(organization, vec![put(None, organization, new, details(&["n"]), &[])]) }
+    };
+    stage.commit(decided_on(&stale, "one")).await.unwrap();
+    let mut current = stale.clone();
+    let event = current.activate(stale.submitted_on(), moment(2)).unwrap().applied().unwrap();
+    let change = CustomerChange::kept(current.clone(), vec![event]);
+    stage.commit(unit(organization, vec![change])).await.unwrap();
+    let absent = created(organization, number(2), named("Bob")).0;
+    for found in [&stale, &absent] {
+        let verdict = stage.commit(decided_on(found, "two")).await;
+        assert!(matches!(verdict, Err(CommitError::VersionConflict(id)) if id == found.id()), "{verdict:?}");
+    }
+    assert_eq!(account(&stage, organization, "two").await, None);
+    stage.commit(decided_on(&current, "two")).await.unwrap();
+}
+
+async fn of_two_units_that_change_what_the_other_one_found_one_is_refused(stage: Stage) {
+    let organization = stage.organization().await;
+    let first = keep(&stage, None, organization, "first", details(&["a"]), &[]).await;
+    let second = keep(&stage, None, organization, "second", details(&["b"]), &[]).await;
+    let mut accounts = [first, second];
+    for round in 0..20 {
+        let holder = format!("h-{round}");
+        let unit_of = |changed: &Account, found: &Account| {
+            let change = put(Some(changed), organization, changed.id().as_str(), details(&[&holder]), &[]);
+            let mut basis = Basis::default();
+            basis.add_account(found);
+            Unit { basis, ..with_accounts(organization, vec![change]) }
+        };
+        let units = [unit_of(&accounts[0], &accounts[1]), unit_of(&accounts[1], &accounts[0])];
+        let [left, right] = units.map(|unit| stage.commit(unit));
+        let (left, right) = tokio::join!(left, right);
+        let refused = [&left, &right].into_iter().filter(|it| matches!(it, Err(CommitError::RecordConflict))).count();
+        assert_eq!((left.is_ok() ^ right.is_ok(), refused), (true, 1), "{left:?} {right:?}");
+        for account in &mut accounts {
+            *account = self::account(&stage, organization, account.id().as_str()).await.unwrap();
+        }
+    }
+}
+
+async fn a_batch_meets_what_is_there_in_the_order_of_its_keys(stage: Stage) {
+    let (organization, other) = (stage.organization().await, stage.organization().await);
+    let (ada, creation) = created(organization, number(1), mirrored("ada"));
+    stage.commit(unit(organization, vec![creation])).await.unwrap();
+    let joint = keep(&stage, None, organization, "z-joint", details(&["ada", "bob"]), &[("bob", "0001")]).await;
+    let own = keep(&stage, None, organization, "a-own", details(&["ada"]), &[]).await;
+    let ids = |all: &[&str]| all.iter().map(|id| external(id)).collect::<Vec<_>>();
+    let batch = BatchKeys {
+        customers: ids(&["bob", "ada"]),
+        accounts: ids(&["z-joint", "none"]),
+        holders: ids(&["eve", "bob", "ada"]),
+    };
+    let met = stage.store.meet(organization, &batch).await.unwrap();
+    assert_eq!(met.customers, [None, Some(ada)]);
+    assert_eq!(met.accounts, [Some(joint.clone()), None]);
+    assert_eq!(met.held, [vec![], vec![joint.clone()], vec![own, joint]]);
+    let nothing = stage.store.meet(other, &batch).await.unwrap();
+    assert_eq!(nothing, Met { customers: vec![None; 2], accounts: vec![None; 2], held: vec![Vec::new(); 3] });
+    assert_eq!(stage.store.meet(organization, &BatchKeys::default()).await.unwrap(), Met::default());
+}
+
 on_every_store! {
+    a_unit_is_refused_where_an_account_that_it_found_has_changed,
+    a_unit_is_refused_where_a_customer_that_it_found_has_changed,
+    of_two_units_that_change_what_the_other_one_found_one_is_refused,
+    a_batch_meets_what_is_there_in_the_order_of_its_keys,
     an_account_comes_back_value_for_value,
     accounts_are_answered_in_the_order_of_their_ids,
     an_account_is_found_by_each_of_its_present_holders,

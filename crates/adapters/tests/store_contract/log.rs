@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use custodia_adapters::changes::named_to_json;
+use custodia_adapters::changes::encode_named;
 use custodia_domain::account::{Account, AccountDetails, AccountKind, AccountStatus};
 use custodia_domain::company::{Company, CompanyDetails, CompanyId, CompanyName, CompanyStatus};
 use custodia_domain::loan::{Amount, CurrencyCode, Loan, LoanPosition, LoanStatus, Score, ScoreChange};
@@ -74,7 +74,7 @@ fn names(log: &[LogEntry]) -> Vec<&'static str> {
 
 /// An event as it is told: values that are written alike are alike.
 fn told(event: &RecordEvent) -> (RecordEvent, serde_json::Value) {
-    (RecordEvent { changes: Vec::new(), ..event.clone() }, named_to_json(&event.changes))
+    (RecordEvent { changes: Vec::new(), ..event.clone() }, serde_json::from_str(&encode_named(&event.changes)).unwrap())
 }
 
 async fn events_of_a_unit_are_logged_in_the_order_of_its_parts(stage: Stage) {

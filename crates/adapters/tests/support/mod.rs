@@ -21,7 +21,7 @@ use custodia_domain::ports::{
     ScoringEngine, Selector, SortKey, WebhookStore, Window,
 };
 use custodia_domain::{
-    Actor, Answer, Audit, ClosingTerms, ClosureReasonId, CompanyNumber, Customer, CustomerChange, CustomerEvent,
+    Actor, Answer, Audit, Basis, ClosingTerms, ClosureReasonId, CompanyNumber, Customer, CustomerChange, CustomerEvent,
     CustomerId, CustomerPatch, Date, ExternalId, Fingerprint, FullName, Moment, Name, NamePart, NewCustomer, OfficeId,
     OrganizationId, Outcome, Patch, Receipt, ReceiptKey, RequestId, Timestamp, Unit,
 };
@@ -325,6 +325,7 @@ pub fn unit(organization: OrganizationId, customers: Vec<CustomerChange>) -> Uni
         loans: Vec::new(),
         scores: Vec::new(),
         webhooks: Vec::new(),
+        basis: Basis::default(),
         receipt: None,
     }
 }

@@ -26,7 +26,7 @@ use crate::ports::{
     AccountStore, Clock, CommitError, Counter, CustomerKey, CustomerPage, CustomerQuery, CustomerStore, Directory,
     IdSource, LoanBook, Office, Offices, ScoringEngine, Selector, StoreError, WebhookStore, Window,
 };
-use crate::unit::{CompanyChange, WebhookChange};
+use crate::unit::{Basis, CompanyChange, WebhookChange};
 use crate::webhook::WebhookRefusal;
 use crate::{
     Actor, Answer, Audit, Blocker, ClosingTerms, CommandError, Customer, CustomerChange, CustomerId, CustomerPatch,
@@ -320,6 +320,7 @@ struct Changes {
     loans: Vec<LoanChange>,
     scores: Vec<ScoreChange>,
     webhooks: Vec<WebhookChange>,
+    basis: Basis,
 }
 
 impl Changes {
@@ -328,7 +329,7 @@ impl Changes {
     }
 
     fn is_empty(&self) -> bool {
-        let Self { customers, accounts, companies, loans, scores, webhooks } = self;
+        let Self { customers, accounts, companies, loans, scores, webhooks, basis: _ } = self;
         let has_records = !(accounts.is_empty()
             && companies.is_empty()
             && loans.is_empty()
@@ -644,9 +645,10 @@ impl Registry {
             idempotency_key: caller.key.as_ref().map(|key| key.text.clone()),
             reason: caller.reason.clone(),
         };
-        let Changes { customers, accounts, companies, loans, scores, webhooks } = changes;
+        let Changes { customers, accounts, companies, loans, scores, webhooks, basis } = changes;
         let (organization, at) = (caller.organization, moment.at);
-        let unit = Unit { organization, at, audit, customers, accounts, companies, loans, scores, webhooks, receipt };
+        let unit =
+            Unit { organization, at, audit, customers, accounts, companies, loans, scores, webhooks, basis, receipt };
         let verdict = self.ports.customers.commit(vec![unit]).await.into_iter().next();
         verdict.expect("a store answers every unit").map(|_| ())
     }

@@ -12,7 +12,8 @@ use crate::account::{
     BrokenRule, Card, CardKey, CardKind, CardStatus, Identifier, Iin, Last4, Network, is_card_number, numbered,
 };
 use crate::facets::Enrolment;
-use crate::ports::{CustomerKey, Portfolio, Selector, StoreError};
+use crate::ports::{BatchKeys, CustomerKey, Portfolio, Selector, StoreError};
+use crate::unit::Basis;
 use crate::{
     Answer, Customer, CustomerChange, CustomerPatch, ExternalId, Field, Invalid, Moment, Name, NewCustomer, OfficeId,
     OrganizationId, Patch, Rule, Timestamp, Transition, Version,
@@ -241,19 +242,25 @@ impl Above {
                 items.iter().enumerate().filter_map(of_item).collect()
             }
             Programme::Accounts { .. } | Programme::Cards { .. } => {
-                let of_customer = |customer: &Customer| {
-                    let parent = customer.enrolment()?.parent.clone()?;
-                    Some(Self { item: None, customer: customer.external_id()?.clone(), parent })
-                };
-                found.iter().flatten().filter_map(of_customer).collect()
+                found.iter().flatten().filter_map(Self::stored).collect()
             }
         }
+    }
+
+    /// As that customer has it.
+    fn stored(customer: &Customer) -> Option<Self> {
+        let parent = customer.enrolment()?.parent.clone()?;
+        Some(Self { item: None, customer: customer.external_id()?.clone(), parent })
     }
 }
 
 /// The accounts that a batch touches, as stored and as the batch leaves them.
 struct Workspace {
     stored: BTreeMap<AccountId, Account>,
+    /// The accounts of those holders of whom they were read.
+    held: BTreeMap<ExternalId, Vec<Account>>,
+    /// What was decided on and is not changed; what is, too, until the end.
+    basis: Basis,
     working: BTreeMap<AccountId, (AccountDetails, BTreeMap<CardKey, Card>)>,
     /// Where the batch names each account, in its order: there its problems are reported.
     touched: BTreeMap<AccountId, Vec<Touch>>,
@@ -272,20 +279,35 @@ struct Terms<'a> {
 }
 
 impl Workspace {
-    async fn load(
-        registry: &Registry,
-        organization: OrganizationId,
-        ids: BTreeSet<AccountId>,
-    ) -> Result<Self, StoreError> {
-        let ids: Vec<_> = ids.into_iter().collect();
-        let found =
-            if ids.is_empty() { Vec::new() } else { registry.ports.accounts.accounts(organization, &ids).await? };
+    fn of(accounts: Vec<Option<Account>>, held: BTreeMap<ExternalId, Vec<Account>>) -> Self {
         let stored: BTreeMap<_, _> =
-            found.into_iter().flatten().map(|account| (account.id().clone(), account)).collect();
+            accounts.into_iter().flatten().map(|account| (account.id().clone(), account)).collect();
+        let mut basis = Basis::default();
+        stored.values().for_each(|account| basis.add_account(account));
         let own = |account: &Account| (account.details().clone(), account.cards().clone());
         let working = stored.iter().map(|(id, account)| (id.clone(), own(account))).collect();
         let (touched, stale) = (BTreeMap::new(), Vec::new());
-        Ok(Self { stored, working, touched, stale, problems: Vec::new(), conflicts: Vec::new() })
+        Self { stored, held, basis, working, touched, stale, problems: Vec::new(), conflicts: Vec::new() }
+    }
+
+    /// Reads what those customers hold, where that is not known yet.
+    async fn read_held<'a>(
+        &mut self,
+        registry: &Registry,
+        organization: OrganizationId,
+        holders: impl Iterator<Item = &'a ExternalId>,
+    ) -> Result<(), StoreError> {
+        let unknown: BTreeSet<_> = holders.filter(|holder| !self.held.contains_key(*holder)).cloned().collect();
+        if !unknown.is_empty() {
+            let unknown: Vec<_> = unknown.into_iter().collect();
+            let held = registry.ports.accounts.held_by(organization, &unknown).await?;
+            self.held.extend(unknown.into_iter().zip(held));
+        }
+        Ok(())
+    }
+
+    fn held(&self, holder: &ExternalId) -> &[Account] {
+        self.held.get(holder).map_or(&[], Vec::as_slice)
     }
 
     /// Puts one account of the batch.
@@ -352,13 +374,9 @@ impl Workspace {
                 gained.entry(holder.clone()).or_default().push(id.clone());
             }
         }
-        let holders: Vec<_> = gained.keys().cloned().collect();
-        if holders.is_empty() {
-            return Ok(());
-        }
-        let held = registry.ports.accounts.held_by(organization, &holders).await?;
-        for (holder, held) in holders.iter().zip(held) {
-            let more = &gained[holder];
+        self.read_held(registry, organization, gained.keys()).await?;
+        for (holder, more) in &gained {
+            let held = self.held(holder);
             let stays = |account: &&Account| {
                 self.working.get(account.id()).is_none_or(|(details, _)| details.holders.contains(holder))
             };
@@ -368,6 +386,16 @@ impl Workspace {
             }
         }
         Ok(())
+    }
+
+    /// The holders of those accounts for which the batch has cards, but for the ones that it names.
+    fn other_holders(&self, named: &[ExternalId]) -> Vec<ExternalId> {
+        let with_cards = self.touched.iter().filter(|(_, touches)| touches.iter().any(|touch| !touch.cards.is_empty()));
+        let accounts = with_cards.filter_map(|(id, _)| self.working.get(id));
+        let named: BTreeSet<_> = named.iter().collect();
+        let all: BTreeSet<_> =
+            accounts.flat_map(|(details, _)| &details.holders).filter(|holder| !named.contains(holder)).collect();
+        all.into_iter().cloned().collect()
     }
 
     /// Checks that no customer above another is named by the whole number of one of that other's cards.
@@ -381,9 +409,10 @@ impl Workspace {
         if suspects.is_empty() {
             return Ok(());
         }
-        let names: Vec<_> = suspects.iter().map(|it| it.customer.clone()).collect();
-        let held = registry.ports.accounts.held_by(organization, &names).await?;
-        for (Above { item, customer, parent }, held) in suspects.iter().zip(&held) {
+        self.read_held(registry, organization, suspects.iter().map(|it| &it.customer)).await?;
+        for Above { item, customer, parent } in &suspects {
+            let held = self.held.get(customer).map_or(&[][..], Vec::as_slice);
+            held.iter().for_each(|account| self.basis.add_account(account));
             let worked = self.working.iter().filter(|(_, (details, _))| details.holders.contains(customer));
             let others = held.iter().filter(|account| !self.working.contains_key(account.id()));
             let all = worked.map(|(id, (_, cards))| (id, cards));
@@ -405,12 +434,21 @@ impl Workspace {
     }
 
     /// The changes, unless something stands against them.
-    fn changes(mut self, organization: OrganizationId, moment: Moment) -> Result<Vec<AccountChange>, OperationError> {
+    fn changes(
+        mut self,
+        organization: OrganizationId,
+        moment: Moment,
+    ) -> Result<(Vec<AccountChange>, Basis), OperationError> {
         let mut changes = Vec::new();
         for (id, (details, cards)) in std::mem::take(&mut self.working) {
             let stored = self.stored.get(&id);
             match Account::put(stored, organization, id.clone(), details, cards, moment) {
-                Ok(outcome) => changes.extend(outcome.applied()),
+                Ok(outcome) => {
+                    if let Some(change) = outcome.applied() {
+                        self.basis.accounts.remove(&id);
+                        changes.push(change);
+                    }
+                }
                 Err(broken) => {
                     let problems = broken.into_iter().map(|BrokenRule { card, rule }| {
                         let (item, path, at_card) = self.place(&id, card.as_ref());
@@ -432,7 +470,7 @@ impl Workspace {
         if !self.conflicts.is_empty() {
             return Err(OperationError::RefusedItems { absent: false, items: self.conflicts });
         }
-        Ok(changes)
+        Ok((changes, self.basis))
     }
 }
 
@@ -480,6 +518,14 @@ impl Programme {
         }
     }
 
+    /// Those whose accounts are needed whatever is found: holders that a creation brings, or compares.
+    fn holders(&self) -> Vec<ExternalId> {
+        let Self::Create(items) = self else { return Vec::new() };
+        let drafts = items.iter().flat_map(|item| &item.accounts).filter_map(|put| put.account.holders.as_ref());
+        let all: BTreeSet<_> = items.iter().map(|item| &item.customer).chain(drafts.flatten()).collect();
+        all.into_iter().cloned().collect()
+    }
+
     fn customers(&self) -> Vec<ExternalId> {
         match self {
             Self::Create(items) | Self::Replace(items) => items.iter().map(|item| item.customer.clone()).collect(),
@@ -499,17 +545,19 @@ impl Operation for Batch<'_> {
 
     async fn plan(&self, registry: &Registry, caller: &Caller, moment: Moment) -> Result<Plan<()>, OperationError> {
         let organization = caller.organization;
-        let names = self.0.customers();
-        let key = |id: &ExternalId| CustomerKey { organization, selector: Selector::ExternalId(id.clone()) };
-        let keys: Vec<_> = names.iter().map(key).collect();
-        let found = if keys.is_empty() { Vec::new() } else { registry.ports.customers.find(&keys).await? };
-        let parents = Above::all(self.0, &found);
-        let mut workspace = Workspace::load(registry, organization, self.0.account_ids()).await?;
+        let (customers, holders) = (self.0.customers(), self.0.holders());
+        let accounts = self.0.account_ids().into_iter().collect();
+        let keys = BatchKeys { customers, accounts, holders };
+        let met = registry.ports.customers.meet(organization, &keys).await?;
+        let found = met.customers;
+        let mut parents = Above::all(self.0, &found);
+        let mut workspace = Workspace::of(met.accounts, keys.holders.into_iter().zip(met.held).collect());
         let customers = match self.0 {
             Programme::Create(items) => create(registry, organization, items, found, &mut workspace, moment).await?,
             Programme::Replace(items) => replace(items, found, &mut workspace, moment)?,
             Programme::Accounts { holder, accounts } => {
                 require_all(holder.as_slice(), &found)?;
+                found.iter().flatten().for_each(|customer| workspace.basis.add_customer(customer));
                 for (item, put) in accounts.iter().enumerate() {
                     workspace.put(item, &[], put, Terms { holder: holder.as_ref(), only_new: false });
                 }
@@ -517,6 +565,7 @@ impl Operation for Batch<'_> {
             }
             Programme::Cards { holder, account, cards } => {
                 require_all(std::slice::from_ref(holder), &found)?;
+                found.iter().flatten().for_each(|customer| workspace.basis.add_customer(customer));
                 let held =
                     workspace.stored.get(account).is_some_and(|account| account.details().holders.contains(holder));
                 if !held {
@@ -530,10 +579,28 @@ impl Operation for Batch<'_> {
             }
         };
         workspace.check_holdings(registry, organization).await?;
+        let others = workspace.other_holders(&keys.customers);
+        parents.extend(stored_parents(registry, organization, &others, &mut workspace.basis).await?);
         workspace.check_parents(registry, organization, parents).await?;
-        let accounts = workspace.changes(organization, moment)?;
-        Ok(Plan { changes: Changes { customers, accounts, ..Changes::default() }, shown: () })
+        let (accounts, basis) = workspace.changes(organization, moment)?;
+        Ok(Plan { changes: Changes { customers, accounts, basis, ..Changes::default() }, shown: () })
     }
+}
+
+/// Who is above those customers, as far as they are there.
+async fn stored_parents(
+    registry: &Registry,
+    organization: OrganizationId,
+    names: &[ExternalId],
+    basis: &mut Basis,
+) -> Result<Vec<Above>, StoreError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let key = |id: &ExternalId| CustomerKey { organization, selector: Selector::ExternalId(id.clone()) };
+    let found = registry.ports.customers.find(&names.iter().map(key).collect::<Vec<_>>()).await?;
+    found.iter().flatten().for_each(|customer| basis.add_customer(customer));
+    Ok(found.iter().flatten().filter_map(Above::stored).collect())
 }
 
 /// Everything named has to exist.
@@ -566,19 +633,18 @@ async fn create(
     moment: Moment,
 ) -> Result<Vec<CustomerChange>, OperationError> {
     let office = registry.offices(organization).await?.default;
-    let known: Vec<_> =
-        items.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(item, _)| item.customer.clone()).collect();
-    let held =
-        if known.is_empty() { Vec::new() } else { registry.ports.accounts.held_by(organization, &known).await? };
-    let mut held = held.into_iter();
-    let new = items.len() - known.len();
+    let new = found.iter().filter(|customer| customer.is_none()).count();
     let mut ids = if new == 0 { Vec::new() } else { registry.customer_ids(organization, new).await? }.into_iter();
-    let carried = Carried::by(items);
+    // Of no use where all of them are new, which most are.
+    let carried = Carried::by(if new < items.len() { items } else { &[] });
     let mut changes = Vec::new();
     for (at, (item, found)) in items.iter().zip(found).enumerate() {
         if let Some(customer) = found {
-            let held = held.next().unwrap_or_default();
-            if !carried.is_content_of(item, &customer, &held) {
+            let held = workspace.held.get(&item.customer).map_or(&[][..], Vec::as_slice);
+            if carried.is_content_of(item, &customer, held) {
+                workspace.basis.add_customer(&customer);
+                held.iter().for_each(|account| workspace.basis.add_account(account));
+            } else {
                 workspace.conflicts.push(refused(at, &item.customer));
             }
             continue;
@@ -639,7 +705,11 @@ fn replace(
             problems.extend(since_later(&item.enrolment, moment));
         }
         if problems.is_empty() {
-            changes.extend(apply(customer, &Command::Update(patch), moment)?.0);
+            let (changed, customer) = apply(customer, &Command::Update(patch), moment)?;
+            if changed.is_empty() {
+                workspace.basis.add_customer(&customer);
+            }
+            changes.extend(changed);
         } else {
             workspace.problems.extend(invalid(at, problems));
         }
@@ -671,7 +741,10 @@ impl Registry {
     ) -> Result<Lacking, StoreError> {
         let ids = accounts.iter().map(|draft| &draft.id).chain(cards.iter().map(|(account, _)| account));
         let ids: BTreeSet<_> = ids.cloned().collect();
-        let stored = Workspace::load(self, organization, ids).await?.stored;
+        let ids: Vec<_> = ids.into_iter().collect();
+        let found = if ids.is_empty() { Vec::new() } else { self.ports.accounts.accounts(organization, &ids).await? };
+        let stored: BTreeMap<_, _> =
+            found.into_iter().flatten().map(|account| (account.id().clone(), account)).collect();
         let of_account = |draft: &AccountDraft| {
             draft.complete(stored.get(&draft.id).map(Account::details)).err().unwrap_or_default()
         };
