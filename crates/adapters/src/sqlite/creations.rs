@@ -87,9 +87,21 @@ static INSERT_WORDS: LazyLock<Insertion> = LazyLock::new(|| Insertion::into(WORD
 
 /// Whether the unit does nothing but create customers of its own organization.
 pub(super) fn is_creation(unit: &Unit) -> bool {
-    let Unit { organization, at: _, audit: _, customers, accounts, companies, loans, scores, webhooks, receipt: _ } =
-        unit;
-    let is_pure = accounts.is_empty()
+    let Unit {
+        organization,
+        at: _,
+        audit: _,
+        customers,
+        accounts,
+        companies,
+        loans,
+        scores,
+        webhooks,
+        basis,
+        receipt: _,
+    } = unit;
+    let is_pure = basis.is_empty()
+        && accounts.is_empty()
         && companies.is_empty()
         && loans.is_empty()
         && scores.is_empty()
