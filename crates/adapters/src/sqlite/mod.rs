@@ -229,8 +229,8 @@ mod tests {
         Window,
     };
     use custodia_domain::{
-        Actor, Answer, Audit, Basis, Customer, CustomerChange, CustomerId, ExternalId, Fingerprint, FullName, Moment, Name,
-        NewCustomer, OfficeId, OrganizationId, Receipt, ReceiptKey, RequestId, Status, Timestamp, Unit,
+        Actor, Answer, Audit, Basis, Customer, CustomerChange, CustomerId, ExternalId, Fingerprint, FullName, Moment,
+        Name, NewCustomer, OfficeId, OrganizationId, Receipt, ReceiptKey, RequestId, Status, Timestamp, Unit,
     };
     use sqlx::{Execute as _, Row as _};
     use tokio::sync::oneshot;
