@@ -112,7 +112,7 @@ pub fn publisher_request_id(headers: &HeaderMap) -> Option<&str> {
     valid.then_some(own)
 }
 
-/// The address of the other end of the connection. In the extensions of every request that came through the accept loop.
+/// The client's address: the other end of the connection, or what a trusted proxy there says of it. In the extensions of every request that came through the accept loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
