@@ -14,6 +14,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::context::{Dialect, RequestId};
@@ -48,6 +49,8 @@ pub(super) struct Activity {
     requests: AtomicU64,
     /// The last request's body has not been read to its end.
     body_open: AtomicBool,
+    /// Everything is answered and written, and the next request has not begun.
+    resting: AtomicBool,
 }
 
 impl Activity {
@@ -62,6 +65,18 @@ impl Activity {
     /// Whether the last request's body has not been read to its end.
     pub(super) fn is_body_open(&self) -> bool {
         self.body_open.load(Ordering::Relaxed)
+    }
+
+    /// Ready once the connection has rested for that long, more or less.
+    pub(super) async fn rested(&self, long: Duration) {
+        loop {
+            let requests = self.requests.load(Ordering::Relaxed);
+            tokio::time::sleep(long).await;
+            let resting = self.resting.load(Ordering::Relaxed) && !self.is_body_open();
+            if resting && self.requests.load(Ordering::Relaxed) == requests {
+                return;
+            }
+        }
     }
 }
 
@@ -189,6 +204,23 @@ pub(super) struct Guarded<S> {
     instead: Option<(Vec<u8>, usize)>,
     half_closed: bool,
     swallowed: usize,
+    /// What was read before and has to be read again.
+    given_back: Bytes,
+}
+
+impl Guarded<TcpStream> {
+    /// Waits until there is something to read; false where the client took too long.
+    pub(super) async fn is_called(&mut self) -> bool {
+        if !self.given_back.is_empty() {
+            return true;
+        }
+        let Self { inner, read_alarm, .. } = self;
+        tokio::select! {
+            biased;
+            ready = inner.readable() => ready.is_ok(),
+            () = std::future::poll_fn(|cx| read_alarm.poll(cx)) => false,
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
@@ -209,7 +241,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             instead: None,
             half_closed: false,
             swallowed: 0,
+            given_back: Bytes::new(),
         }
+    }
+
+    /// The same with bytes that were read already and come first.
+    pub(super) fn giving_back(self, bytes: Bytes) -> Self {
+        Self { given_back: bytes, ..self }
     }
 
     fn is_busy(&self) -> bool {
@@ -233,6 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         if self.is_quiet() && self.awaited == Awaited::Next && !self.read_alarm.set {
             self.read_alarm.set(self.patience.idle);
         }
+        self.activity.resting.store(self.is_quiet() && self.awaited != Awaited::Rest, Ordering::Relaxed);
     }
 
     fn poll_read_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -319,6 +358,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.follow();
+        if !this.given_back.is_empty() {
+            // The beginning of a head.
+            if this.awaited == Awaited::Next {
+                this.read_alarm.set(this.patience.head);
+            }
+            this.awaited = Awaited::Rest;
+            this.activity.resting.store(false, Ordering::Relaxed);
+            let count = this.given_back.len().min(buffer.remaining());
+            buffer.put_slice(&this.given_back.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         if Pin::new(&mut this.inner).poll_read(cx, buffer)?.is_pending() {
             return this.poll_read_alarm(cx);
@@ -329,6 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
                 this.read_alarm.set(this.patience.head);
             }
             this.awaited = Awaited::Rest;
+            this.activity.resting.store(false, Ordering::Relaxed);
         }
         this.scan.feed(fresh);
         Poll::Ready(Ok(()))

@@ -24,12 +24,16 @@ use tower::Service;
 
 use super::connection::{Activity, Guarded, Patience, RequestBody, ResponseBody};
 use super::context::Peer;
+use super::proxies::TrustedProxies;
 
 /// The gauge of open connections.
 pub const CONNECTIONS: &str = "http_connections_open";
 
 /// How long the loop waits after the system refused to accept, which is mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// After how much rest a connection's buffers are given back: hyper keeps 16 KiB for each, and thousands rest at a time.
+const REST: Duration = Duration::from_secs(1);
 
 /// hyper's own limit between two heads. Ours are tighter; hyper counts the time in which a slow client still reads its response.
 const BACKSTOP: Duration = Duration::from_mins(15);
@@ -52,6 +56,8 @@ pub struct ServerLimits {
     /// The size of the read buffer in bytes, at least 8 KiB, and so the largest head that is read at all. It is above what
     /// [`HttpLimits`](super::HttpLimits) accepts, so that these answer first. Default 64 KiB.
     pub read_buffer: usize,
+    /// Whose word on the client's address is taken. Default nobody's.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for ServerLimits {
@@ -64,6 +70,7 @@ impl Default for ServerLimits {
             linger: Duration::from_secs(2),
             drain_deadline: Duration::from_secs(25),
             read_buffer: 64 << 10,
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }
@@ -85,7 +92,12 @@ pub async fn serve(
 ) -> Drained {
     let slots = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let (stopping, watched) = watch::channel(false);
-    let shared = Arc::new(Shared { router, http: http(limits), patience: patience(limits) });
+    let shared = Arc::new(Shared {
+        router,
+        http: http(limits),
+        patience: patience(limits),
+        trusted_proxies: limits.trusted_proxies.clone(),
+    });
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -153,6 +165,7 @@ struct Shared {
     router: Router,
     http: http1::Builder,
     patience: Patience,
+    trusted_proxies: TrustedProxies,
 }
 
 fn http(limits: &ServerLimits) -> http1::Builder {
@@ -183,17 +196,31 @@ async fn converse(
     slot: Slot,
 ) {
     let activity = Arc::new(Activity::default());
-    let socket = Guarded::new(stream, shared.patience, activity.clone());
-    let router = shared.router.clone();
-    let service = service_fn(move |request| respond(router.clone(), activity.clone(), peer, request));
-    let conversation = shared.http.serve_connection(TokioIo::new(socket), service);
-    tokio::pin!(conversation);
-    let ended = tokio::select! {
-        ended = conversation.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            conversation.as_mut().graceful_shutdown();
-            conversation.await
+    let mut socket = Guarded::new(stream, shared.patience, activity.clone());
+    let ended = loop {
+        let called = tokio::select! {
+            called = socket.is_called() => called,
+            () = stopped(&mut stop) => false,
+        };
+        if !called {
+            break Ok(());
         }
+        let (known, active) = (shared.clone(), activity.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let client = known.trusted_proxies.client(peer, request.headers());
+            respond(known.router.clone(), active.clone(), client, request)
+        });
+        let mut conversation = shared.http.serve_connection(TokioIo::new(socket), service);
+        tokio::select! {
+            ended = &mut conversation => break ended,
+            () = stopped(&mut stop) => {
+                std::pin::Pin::new(&mut conversation).graceful_shutdown();
+                break conversation.await;
+            }
+            () = activity.rested(REST) => {}
+        }
+        let parts = conversation.into_parts();
+        socket = parts.io.into_inner().giving_back(parts.read_buf);
     };
     if let Err(error) = ended {
         tracing::debug!(timeout = error.is_timeout(), parse = error.is_parse(), "connection ended early");
@@ -362,6 +389,26 @@ mod tests {
         let idle = Instant::now();
         assert_eq!(until_closed(&mut stream).await, "");
         assert!(idle.elapsed() > Duration::from_millis(200));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_rested_goes_on_where_it_was() {
+        let limits =
+            ServerLimits { head_deadline: Duration::from_secs(9), idle_deadline: Duration::from_secs(9), ..quick() };
+        let server = Running::start(limits).await;
+        let mut stream = server.connect().await;
+        for rest in [Duration::ZERO, REST * 2, REST * 3] {
+            tokio::time::sleep(rest).await;
+            stream.write_all(GET).await.unwrap();
+            one_answer(&mut stream, "ok").await;
+        }
+        // The beginning of the next request has come along with the last one.
+        let (begun, rest) = GET.split_at(9);
+        stream.write_all(&[GET, begun].concat()).await.unwrap();
+        one_answer(&mut stream, "ok").await;
+        tokio::time::sleep(REST * 3).await;
+        stream.write_all(rest).await.unwrap();
+        one_answer(&mut stream, "ok").await;
     }
 
     #[tokio::test]
