@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -147,6 +148,27 @@ struct Edge {
     limits: HttpLimits,
     slots: Semaphore,
     counts: Counts,
+    shedding: Shedding,
+}
+
+/// In the extensions of the answer to a request that was shed: it is counted, and not logged as a fault.
+#[derive(Clone, Copy)]
+struct WasShed;
+
+/// Says that requests are shed, once a second at most: a line for each of them would cost more than its answer.
+struct Shedding {
+    since: Instant,
+    /// The second, from 1, in which it was last said.
+    said: AtomicU64,
+}
+
+impl Shedding {
+    fn say(&self) {
+        let second = self.since.elapsed().as_secs() + 1;
+        if self.said.swap(second, Ordering::Relaxed) != second {
+            tracing::warn!("overloaded: requests are shed");
+        }
+    }
 }
 
 /// Gives all routes of `router` the fallbacks (404, 405) and the middleware of the edge. Call it once, on the merged router of
@@ -156,6 +178,7 @@ pub fn wrap(router: Router, limits: &HttpLimits) -> Router {
         limits: limits.clone(),
         slots: Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
         counts: Counts::default(),
+        shedding: Shedding { since: Instant::now(), said: AtomicU64::new(0) },
     });
     router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(from_fn_with_state(edge, around))
 }
@@ -199,7 +222,9 @@ impl Asked {
         let elapsed = self.started.elapsed();
         let status = response.status();
         let duration_ms = elapsed.as_secs_f64() * 1_000.0;
-        if status.is_server_error() {
+        if response.extensions().get::<WasShed>().is_some() {
+            tracing::debug!(status = status.as_u16(), duration_ms, "request shed");
+        } else if status.is_server_error() {
             tracing::error!(status = status.as_u16(), duration_ms, "request failed");
         } else {
             tracing::debug!(status = status.as_u16(), duration_ms, "request answered");
@@ -297,7 +322,10 @@ impl Edge {
         }
         let decided = self.limits.decide(request.uri().path());
         let Ok(_slot) = self.admit(decided.counted) else {
-            return refuse(Fault::Overloaded);
+            self.shedding.say();
+            let mut response = refuse(Fault::Overloaded);
+            response.extensions_mut().insert(WasShed);
+            return response;
         };
         let uri = request.uri().clone();
         let extensions = request.extensions_mut();
