@@ -68,7 +68,7 @@ const SETTINGS: &[Setting] = &[
     with("token_issuer", "NAME", "custodia", "The `iss` of our own tokens"),
     with("token_life", "DURATION", "365d", "How long our own tokens last: 90s, 15m, 12h or 365d"),
     with("login_failures", "N", "30", "Failed passwords a minute for an account and address; 0 is no limit"),
-    with("rate_limit", "N", "0", "Requests a minute for each credential; 0 is no limit"),
+    with("rate_limit", "N", "1200000", "Requests a minute for each credential; 0 is no limit"),
     without("issuer", "NAME", "An outside issuer whose tokens are accepted: its `iss`"),
     without("jwks_url", "URL", "Where the outside issuer publishes its keys (https)"),
     without("audience", "NAME", "What the `aud` of the outside issuer's tokens has to name"),
@@ -118,10 +118,14 @@ const SETTINGS: &[Setting] = &[
         "Whether webhooks may go to http:// and to private addresses: for development and tests alone",
     ),
     with("body_limit", "BYTES", "1048576", "The largest request body; batches may have four times as much"),
+    with("uri_limit", "BYTES", "8192", "The longest path and query"),
+    with("header_limit", "BYTES", "16384", "The largest request line and headers together"),
     with("request_deadline", "DURATION", "30s", "How long a request may take"),
     with("body_deadline", "DURATION", "10s", "How long a request body may take to arrive"),
     with("head_deadline", "DURATION", "10s", "How long the head of a request may take to arrive"),
     with("idle_deadline", "DURATION", "75s", "How long a connection may rest between two requests"),
+    with("write_deadline", "DURATION", "20s", "How long a response may wait for a client that does not read it"),
+    with("linger", "DURATION", "2s", "How long a client may go on sending after it was answered, before it is cut"),
     with(
         "drain_deadline",
         "DURATION",
@@ -130,6 +134,11 @@ const SETTINGS: &[Setting] = &[
     ),
     with("max_in_flight", "N", "512", "Requests handled at once; further ones are answered 503"),
     with("max_connections", "N", "16384", "Connections open at once; further ones wait"),
+    without(
+        "trusted_proxies",
+        "LIST",
+        "Proxies whose X-Forwarded-For is believed: addresses and networks by commas [default: none]",
+    ),
     with("log_format", "FORMAT", "text", "text or json, on standard error"),
     with("log_level", "LEVEL", "info", "error, warn, info, debug or trace, also by module: info,custodia=debug"),
 ];
@@ -287,12 +296,15 @@ impl Config {
             max_in_flight: given.at_least("max_in_flight", 1)?,
             request_deadline: given.duration("request_deadline")?,
             body_deadline: given.duration("body_deadline")?,
+            max_uri: given.at_least("uri_limit", 256)?,
+            max_header_block: given.at_least("header_limit", 1_024)?,
             ..HttpLimits::default()
         };
         for rule in &mut http.rules {
             rule.body_limit = rule.body_limit.map(|_| body_limit.saturating_mul(4));
         }
         http.body_limit = body_limit;
+        let server = given.server(&http)?;
         let zone = given.text("zone").unwrap_or_default();
         let token_issuer = given.text("token_issuer").context("--token-issuer: must not be empty")?;
         Ok(Self {
@@ -319,13 +331,7 @@ impl Config {
             webhook_retention: given.duration("webhook_retention")?,
             webhook_insecure: given.parsed("webhook_insecure")?,
             http,
-            server: ServerLimits {
-                max_connections: given.at_least("max_connections", 1)?,
-                head_deadline: given.duration("head_deadline")?,
-                idle_deadline: given.duration("idle_deadline")?,
-                drain_deadline: given.duration("drain_deadline")?,
-                ..ServerLimits::default()
-            },
+            server,
             log_format: match given.text("log_format").as_deref() {
                 Some("text") => LogFormat::Text,
                 Some("json") => LogFormat::Json,
@@ -376,6 +382,21 @@ impl Given<'_> {
         let text = self.text(name).unwrap_or_default();
         let flag = name.replace('_', "-");
         parse_duration(&text).with_context(|| format!("--{flag}: must be a time such as 90s, 15m, 12h or 365d"))
+    }
+
+    fn server(&self, http: &HttpLimits) -> anyhow::Result<ServerLimits> {
+        let ours = ServerLimits::default();
+        Ok(ServerLimits {
+            max_connections: self.at_least("max_connections", 1)?,
+            head_deadline: self.duration("head_deadline")?,
+            idle_deadline: self.duration("idle_deadline")?,
+            write_stall: self.duration("write_deadline")?,
+            linger: self.duration("linger")?,
+            drain_deadline: self.duration("drain_deadline")?,
+            // More than what is accepted, so that what is too large is answered in the dialect's words.
+            read_buffer: ours.read_buffer.max(http.max_header_block.saturating_mul(4)),
+            trusted_proxies: self.text("trusted_proxies").unwrap_or_default().parse().context("--trusted-proxies")?,
+        })
     }
 
     fn outside(&self, own: &str) -> anyhow::Result<Option<OutsideIssuer>> {
@@ -440,7 +461,7 @@ mod tests {
         assert_eq!(config.http, HttpLimits::default());
         assert_eq!(config.server, ServerLimits::default());
         assert_eq!(config.token_life, Duration::from_hours(365 * 24));
-        assert_eq!((config.rate_limit, config.login_failures), (None, 30));
+        assert_eq!((config.rate_limit, config.login_failures), (NonZeroU32::new(1_200_000), 30));
         assert!(config.outside.is_none() && config.migrate_on_start);
         assert!(config.webhook_dispatch && !config.webhook_insecure);
     }
@@ -481,6 +502,10 @@ mod tests {
             ("--max-in-flight", "0"),
             ("--body-limit", "1"),
             ("--id-block", "10001"),
+            ("--uri-limit", "10"),
+            ("--header-limit", "10"),
+            ("--write-deadline", "0s"),
+            ("--trusted-proxies", "10.0.0.0/33"),
             ("--zone", "Mars/Olympus"),
             ("--migrate-on-start", "perhaps"),
             ("--deepest-page", "-1"),

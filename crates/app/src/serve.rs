@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use custodia_adapters::arrivals::Arrivals;
 use custodia_adapters::http;
+use custodia_adapters::http::ServerLimits;
 use custodia_adapters::http::ops::{self, Draining, Ops};
 use custodia_adapters::ids::BlockIds;
 use custodia_domain::ports::IdSource;
@@ -19,6 +20,9 @@ use crate::chores::Chores;
 use crate::config::Config;
 use crate::routes::{self, Parts};
 use crate::stores::Stores;
+
+/// Open files beside connections, those to the database and those of webhooks: listeners, the database's own files, the log.
+const FILES_KEPT: usize = 64;
 
 /// Serves until the process is told to stop.
 ///
@@ -33,6 +37,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
+    let server = within_open_files(config, raised_file_limit());
     let mut signals = Signals::install()?;
     let stores = Stores::open(config, config.migrate_on_start).await?;
     let (signing, welcome) = bootstrap::prepare(config, &stores).await?;
@@ -53,7 +58,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     };
     let (stop_ops, stopped) = oneshot::channel::<()>();
     let ops_task = ops_listener.zip(ops_router).map(|(listener, router)| {
-        let limits = config.server.clone();
+        let limits = server.clone();
         tokio::spawn(async move { http::serve(listener, router, &limits, async { drop(stopped.await) }).await })
     });
     if let Some(welcome) = welcome {
@@ -67,7 +72,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
         chores.stop.cancel();
         tracing::info!("told to stop: finishing what is in flight");
     };
-    let drained = http::serve(listener, http::wrap(router, &config.http), &config.server, stop).await;
+    let drained = http::serve(listener, http::wrap(router, &config.http), &server, stop).await;
     chores.end().await;
     if let Err(error) = ids.close().await {
         tracing::warn!(%error, "unused customer numbers could not be given back");
@@ -79,6 +84,26 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     }
     tracing::info!(connections_cut = drained.cut, "stopped");
     Ok(())
+}
+
+/// As many open files as the system lets this process have; `None` where it does not say. Many systems begin with a thousand,
+/// for the sake of programs that this is none of.
+fn raised_file_limit() -> Option<usize> {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).ok()?;
+    Some(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// The limits of a listener, with no more connections than leave files for the database and the rest: where none is left,
+/// it is the database's that fail to open.
+fn within_open_files(config: &Config, files: Option<usize>) -> ServerLimits {
+    let wanted = config.server.max_connections;
+    let kept =
+        FILES_KEPT + usize::try_from(config.database_connections).unwrap_or(usize::MAX) + config.webhook_concurrency;
+    let possible = files.map_or(wanted, |files| files.saturating_sub(kept).max(1));
+    if possible < wanted {
+        tracing::warn!(wanted, possible, "open files are too few for max_connections: further ones wait (ulimit -n)");
+    }
+    ServerLimits { max_connections: wanted.min(possible), ..config.server.clone() }
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
@@ -129,5 +154,20 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_database() {
+        let config = Config::default().unwrap();
+        let connections = |files| within_open_files(&config, files).max_connections;
+        assert_eq!(connections(None), 16_384);
+        assert_eq!(connections(Some(1 << 20)), 16_384);
+        assert_eq!(connections(Some(1_024)), 1_024 - FILES_KEPT - 16 - 64);
+        assert_eq!(connections(Some(10)), 1);
     }
 }

@@ -45,6 +45,8 @@ struct Running {
 
 struct Rate {
     quota: NonZeroU32,
+    /// What every answer says of the quota.
+    policy: HeaderValue,
     limiter: Limiter,
     clock: DefaultClock,
     seen: AtomicU32,
@@ -62,6 +64,7 @@ struct Standing {
 pub fn limited(router: Router, per_minute: NonZeroU32) -> Router {
     let rate = Rate {
         quota: per_minute,
+        policy: header(&format!("\"default\";q={per_minute};w={WINDOW}")),
         limiter: RateLimiter::keyed(Quota::per_minute(per_minute)).with_middleware(),
         clock: DefaultClock::default(),
         seen: AtomicU32::new(0),
@@ -76,7 +79,7 @@ async fn around(State(rate): State<Arc<Rate>>, request: Request, next: Next) -> 
     let standing = *standing.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(Standing { left, until }) = standing {
         let headers = response.headers_mut();
-        headers.insert(POLICY, header(&format!("\"default\";q={};w={WINDOW}", rate.quota)));
+        headers.insert(POLICY, rate.policy.clone());
         headers.insert(STANDING, header(&format!("\"default\";r={left};t={until}")));
     }
     response
