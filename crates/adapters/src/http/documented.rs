@@ -11,6 +11,13 @@ use utoipa::openapi::{Content, Ref, RefOr, Required, Response, ResponseBuilder};
 /// The header of an answer that asks for another try later.
 pub(super) const RETRY_AFTER: (&str, &str) = ("Retry-After", "Seconds until another try");
 
+/// The headers of an answer to one request too many.
+pub(super) const THROTTLED: [(&str, &str); 3] = [
+    RETRY_AFTER,
+    ("RateLimit-Policy", "The quota of the credential: `\"default\";q=requests;w=seconds`"),
+    ("RateLimit", "What is left of it: `\"default\";r=requests;t=seconds until the next, or until all of it`"),
+];
+
 const REQUEST_ID: &str = "The caller's `X-Request-Id` where it is usable, else a new one";
 
 /// An error response that operations refer to.
@@ -112,9 +119,11 @@ pub(super) fn if_none_match() -> Parameter {
     parameter("If-None-Match", ParameterIn::Header, "Versions that the caller has, as their `ETag`s", text())
 }
 
-/// `X-Request-Id`, of every request.
+/// `X-Request-Id`, of every request. One that is not usable is no fault of the request, so the schema takes any.
 pub(super) fn request_id(description: &str) -> Parameter {
-    parameter("X-Request-Id", ParameterIn::Header, description, text().pattern(Some("^[A-Za-z0-9._-]{1,64}$")))
+    let description =
+        format!("{description}: 1 to 64 of `A-Z a-z 0-9 . _ -`; in place of another one stands a new one");
+    parameter("X-Request-Id", ParameterIn::Header, &description, text())
 }
 
 /// The schema of a text.

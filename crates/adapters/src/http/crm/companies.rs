@@ -45,7 +45,7 @@ pub(super) async fn create(State(crm): State<Crm>, Write(mut call): Write) -> Re
     tag = "CRM intake",
     request_body(content = schema::CrmCreateCompanies, example = json!({"companies": [
         {"company_name": "Acme Trading", "company_status": "active"}]})),
-    responses((status = 200, description = "They are there", body = String,
+    responses((status = 200, description = "They are there", body = String, content_type = "application/json",
         example = json!("Companies successfully created."))))]
 pub(super) async fn create_many(State(crm): State<Crm>, Write(mut call): Write) -> Result<Response, Refused> {
     let details = call.body.as_ref().and_then(|body| forms::companies(body, &mut call.problems));

@@ -10,8 +10,8 @@ use utoipa::openapi::{Components, RefOr, ResponseBuilder};
 
 use super::{PREFIX, schema};
 use crate::http::documented::{
-    RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, if_match, if_none_match, operations,
-    parameter, reason, request_id, text, text_header,
+    RETRY_AFTER, SharedError, THROTTLED, bear_replayed, bear_request_id, idempotency_key, if_match, if_none_match,
+    operations, parameter, reason, request_id, text, text_header,
 };
 
 /// What the routes are added to.
@@ -63,7 +63,7 @@ const ERRORS: [SharedError; 13] = [
     SharedError::new("414", "CrmUriTooLong", "The path and query are too long"),
     SharedError::new("415", "CrmUnsupportedMediaType", "The body is not application/json, or compressed"),
     SharedError::new("422", "CrmUnprocessable", "Parts of the request are wrong; every problem is told at once"),
-    SharedError::new("429", "CrmTooManyRequests", "Too many requests").with(&[RETRY_AFTER]),
+    SharedError::new("429", "CrmTooManyRequests", "Too many requests").with(&THROTTLED),
     SharedError::new("500", "CrmInternal", "A fault of ours; the detail names the request id alone"),
     SharedError::new("503", "CrmUnavailable", "Overload, or the database is away; safe to retry").with(&[RETRY_AFTER]),
 ];

@@ -224,8 +224,8 @@ pub struct CrmCreateCompany {
     /// In which industry.
     #[schema(max_length = 200)]
     pub industry: Option<String>,
-    /// Its website, an http or https URL.
-    #[schema(format = "uri", max_length = 200)]
+    /// Its website, an http or https URL; empty for none.
+    #[schema(max_length = 200)]
     pub website: Option<String>,
     /// Its phone number.
     #[schema(max_length = 200)]

@@ -11,8 +11,8 @@ use utoipa::openapi::{Components, Ref, RefOr, ResponseBuilder};
 
 use super::schema;
 use crate::http::documented::{
-    RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, if_match, if_none_match, operations,
-    parameter, reason, request_id, text, text_header,
+    RETRY_AFTER, SharedError, THROTTLED, bear_replayed, bear_request_id, idempotency_key, if_match, if_none_match,
+    operations, parameter, reason, request_id, text, text_header,
 };
 
 const BY_ID: &str = "/v1/customers/{customer_id}";
@@ -122,7 +122,7 @@ const ERRORS: [SharedError; 14] = [
     SharedError::new("413", "lms.PayloadTooLarge", "The body is larger than 1 MiB"),
     SharedError::new("414", "lms.UriTooLong", "The path and query are too long"),
     SharedError::new("415", "lms.UnsupportedMediaType", "The body is not application/json, or compressed"),
-    SharedError::new("429", "lms.ResourceExhausted", "Too many requests").with(&[RETRY_AFTER]),
+    SharedError::new("429", "lms.ResourceExhausted", "Too many requests").with(&THROTTLED),
     SharedError::new("431", "lms.HeadersTooLarge", "The headers are too large"),
     SharedError::new("500", "lms.Internal", "A fault of ours; the message names the request id alone"),
     SharedError::new("503", "lms.Unavailable", "Overload, or the database is away; safe to retry").with(&[RETRY_AFTER]),
@@ -198,7 +198,7 @@ fn shared_parameters(path: &str, method: &str) -> Vec<Parameter> {
         }
         if names_one(path) && method == "PUT" {
             let description = "`*`: only where there is no such record yet; without `If-Match`";
-            let none = text().pattern(Some("^\\*$"));
+            let none = text().enum_values(Some(["*"]));
             parameters.push(parameter("If-None-Match", ParameterIn::Header, description, none));
         }
         parameters.push(reason());

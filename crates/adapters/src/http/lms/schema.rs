@@ -742,8 +742,8 @@ pub struct ListLoans {
     /// Upwards (default) or downwards.
     pub sort_order: Option<SortOrder>,
     /// Of that customer alone. Not beside `customerExternalId`.
-    #[param(minimum = 1)]
-    pub customer_id: Option<i64>,
+    #[param(pattern = "^[0-9]*[1-9][0-9]*$")]
+    pub customer_id: Option<String>,
     /// Of the customer with that external id alone.
     #[param(min_length = 1, max_length = 128)]
     pub customer_external_id: Option<String>,
@@ -986,11 +986,17 @@ pub struct Event {
 #[serde(deny_unknown_fields)]
 pub struct EventChange {
     /// The value before.
-    #[schema(value_type = Object, nullable = false)]
+    #[schema(schema_with = changed_value, required = false)]
     pub from: Option<serde_json::Value>,
     /// The value after.
-    #[schema(value_type = Object, nullable = false)]
+    #[schema(schema_with = changed_value, required = false)]
     pub to: Option<serde_json::Value>,
+}
+
+fn changed_value() -> Schema {
+    let of = |kind: Type| ObjectBuilder::new().schema_type(kind);
+    let list = ArrayBuilder::new().items(of(Type::String));
+    OneOfBuilder::new().item(of(Type::String)).item(of(Type::Number)).item(of(Type::Boolean)).item(list).into()
 }
 
 /// How much of an event is sent.
@@ -1010,14 +1016,14 @@ pub enum WebhookPayload {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateWebhookEndpoint {
     /// Where events are sent: https, at a public address, without credentials.
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?:")]
     pub url: String,
     /// Which types of events; all where it is empty or left out.
     pub types: Option<Vec<String>>,
     /// How much of them; `thin` where it is left out.
     pub payload: Option<WebhookPayload>,
     /// What it is for.
-    #[schema(max_length = 500)]
+    #[schema(min_length = 1, max_length = 500)]
     pub description: Option<String>,
 }
 
@@ -1027,7 +1033,7 @@ pub struct CreateWebhookEndpoint {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateWebhookEndpoint {
     /// Where events are sent.
-    #[schema(nullable = false, max_length = 2048)]
+    #[schema(nullable = false, max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?:")]
     pub url: Option<String>,
     /// Which types of events; all where it is empty.
     pub types: Option<Vec<String>>,
@@ -1035,7 +1041,7 @@ pub struct UpdateWebhookEndpoint {
     #[schema(nullable = false)]
     pub payload: Option<WebhookPayload>,
     /// What it is for; `null` clears it.
-    #[schema(max_length = 500)]
+    #[schema(min_length = 1, max_length = 500)]
     pub description: Option<String>,
     /// Whether it is sent to. `true` enables it again, whatever disabled it.
     pub enabled: Option<bool>,

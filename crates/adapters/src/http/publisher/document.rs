@@ -9,8 +9,8 @@ use utoipa::openapi::{Components, RefOr};
 
 use super::schema;
 use crate::http::documented::{
-    RETRY_AFTER, SharedError, bear_replayed, bear_request_id, idempotency_key, operations, parameter, reason,
-    request_id, text,
+    RETRY_AFTER, SharedError, THROTTLED, bear_replayed, bear_request_id, idempotency_key, operations, parameter,
+    reason, request_id, text,
 };
 
 /// What the routes are added to.
@@ -79,7 +79,7 @@ const ERRORS: [SharedError; 14] = [
     SharedError::new("413", "PublisherPayloadTooLarge", "The body is larger than 4 MiB"),
     SharedError::new("414", "PublisherUriTooLong", "The path and query are too long"),
     SharedError::new("415", "PublisherUnsupportedMediaType", "The body is not application/json, or compressed"),
-    SharedError::new("429", "PublisherTooManyRequests", "Too many requests").with(&[RETRY_AFTER]),
+    SharedError::new("429", "PublisherTooManyRequests", "Too many requests").with(&THROTTLED),
     SharedError::new("431", "PublisherHeadersTooLarge", "The headers are too large"),
     SharedError::new("500", "PublisherInternal", "A fault of ours"),
     SharedError::new("503", "PublisherUnavailable", "Overload, or the database is away; safe to retry")

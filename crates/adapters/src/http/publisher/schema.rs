@@ -152,10 +152,13 @@ pub struct ProgrammeCustomer {
     #[schema(pattern = "^[A-Z]{2}$")]
     pub country: String,
     /// Since when it is the institution's customer; not in the future.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub customer_creation_date: String,
     /// When its enrolment begins.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub enrollment_start_date: String,
     /// When its enrolment ends; not before it begins.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub enrollment_end_date: Option<String>,
     /// Whether it takes part.
     pub enrollment_opt_in_status: EnrollmentOptInStatus,
@@ -192,8 +195,10 @@ pub struct ProgrammeAccount {
     #[schema(min_length = 1, max_length = 128)]
     pub source_portfolio_id: String,
     /// When it was opened.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub account_open_date: String,
     /// When it was closed: required when `status` is `CLOSED`, and `null` or absent otherwise.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub account_close_date: Option<String>,
     /// Its cards.
     #[schema(max_items = 200)]
@@ -223,8 +228,10 @@ pub struct ProgrammeCard {
     /// Its network.
     pub network_identifier: NetworkIdentifier,
     /// When it was opened.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub open_date: String,
     /// When it was closed: required when `status` is `CLOSED`, and `null` or absent otherwise.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub close_date: Option<String>,
 }
 
@@ -255,9 +262,10 @@ pub struct AccountChange {
     #[schema(nullable = false, min_length = 1, max_length = 128)]
     pub source_portfolio_id: Option<String>,
     /// When it was opened.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub account_open_date: Option<String>,
     /// When it was closed; `null` clears it.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub account_close_date: Option<String>,
     /// Those of its cards that are created or changed; the others stay.
     #[schema(max_items = 200)]
@@ -291,9 +299,10 @@ pub struct CardChange {
     #[schema(nullable = false)]
     pub network_identifier: Option<NetworkIdentifier>,
     /// When it was opened.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub open_date: Option<String>,
     /// When it was closed; `null` clears it.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
     pub close_date: Option<String>,
 }
 
