@@ -270,6 +270,18 @@ impl Server {
         organization(&self.settings, self.folder(), name).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
+    /// The memory of the process that is its own, in bytes.
+    ///
+    /// # Panics
+    /// The process is not running.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let process = self.process.as_ref().expect("the server runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("a process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("its memory is told");
+        1024 * line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of kilobytes")
+    }
+
     /// Everything the process wrote, on standard output and standard error, since the first start.
     #[must_use]
     pub fn written(&self) -> String {
