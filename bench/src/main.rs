@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are what it is for")]
 
 mod load;
+mod overload;
 mod postgres;
 mod process;
 mod service;
@@ -68,7 +69,7 @@ fn command() -> Command {
                 .help("The service to measure"),
         )
         .arg(Arg::new("cells").long("cells").value_delimiter(',').num_args(1..).help(
-            "Only cells whose name begins with one of these, such as create or create/32; `sqlite` and `growth` are cells too",
+            "Only cells whose name begins with one of these, such as create or create/32; `sqlite`, `growth` and `overload` are cells too",
         ))
 }
 
@@ -94,7 +95,8 @@ impl Asked {
     }
 
     fn wants(&self, cell: &str) -> bool {
-        self.cells.is_empty() && cell != "growth" || self.cells.iter().any(|wanted| cell.starts_with(wanted.as_str()))
+        self.cells.is_empty() && !["growth", "overload"].contains(&cell)
+            || self.cells.iter().any(|wanted| cell.starts_with(wanted.as_str()))
     }
 }
 
@@ -115,6 +117,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if asked.wants("growth") {
         growth(&asked).await?;
+    }
+    if asked.wants("overload") {
+        overload(&asked).await?;
     }
     Ok(())
 }
@@ -179,6 +184,32 @@ async fn on_sqlite(asked: &Asked) -> anyhow::Result<()> {
     }
     table.cells.push(cell);
     println!("\n{table}");
+    service.stop().await
+}
+
+/// Three times what the service can do.
+async fn overload(asked: &Asked) -> anyhow::Result<()> {
+    let database = Database::create("custodia_overload").await?;
+    let service = Service::on_postgres(&asked.binary, database.url()).await?;
+    for round in 1..=asked.rounds {
+        let fared = overload::run(&service, asked.seconds).await?;
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        println!(
+            "overload round {round}: capacity {:.0}/s, offered {:.0}/s, done {:.0}/s ({:.0} %) in {:.0} / {:.0} ms, \
+             {} shed in {:.1} / {:.1} ms, memory {} to {} KiB",
+            fared.capacity,
+            fared.offered,
+            fared.done,
+            100.0 * fared.done / fared.capacity,
+            ms(fared.done_in.0),
+            ms(fared.done_in.1),
+            fared.shed,
+            ms(fared.shed_in.0),
+            ms(fared.shed_in.1),
+            fared.memory.0,
+            fared.memory.1,
+        );
+    }
     service.stop().await
 }
 
