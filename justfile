@@ -44,6 +44,29 @@ criterion *arguments:
     cargo bench --locked -p custodia-domain --bench customers -- {{ arguments }}
     cargo bench --locked -p custodia-adapters --bench edge -- {{ arguments }}
 
+# Three times what the service can do: what it still does, and how fast it sheds the rest
+overload *arguments:
+    cargo build --release --locked -p custodia -p custodia-bench
+    scripts/with-postgres --durable target/release/custodia-bench --cells overload --rounds 1 --seconds 10 {{ arguments }}
+
+# Idle connections, and the memory that they take
+idle connections="10000":
+    cargo build --locked -p custodia
+    ulimit -n 65536 && CUSTODIA_TEST_IDLE_CONNECTIONS={{ connections }} \
+        cargo test --locked -p custodia-tests --test limits idle -- --nocapture
+
+# Tries every operation of /openapi.json: `just schemathesis 1000`; needs Python, and its package index the first time
+schemathesis *arguments:
+    scripts/schemathesis {{ arguments }}
+
+# Fuzzes one decoder: `just fuzz json 600`; without a target it lists them
+fuzz *arguments:
+    scripts/fuzz {{ arguments }}
+
+# Changes the domain line by line and names the changes that no test of it notices; needs `cargo install cargo-mutants`
+mutants *arguments:
+    PROPTEST_CASES=64 cargo mutants --package custodia-domain --test-package custodia-domain --jobs 1 {{ arguments }}
+
 # Brings a database to the current schema; CUSTODIA_DATABASE_URL names it
 migrate:
     cargo run --locked -- migrate
