@@ -47,7 +47,7 @@ struct Answered {
 /// # Errors
 /// The service does not answer, or something else than 201 and 503.
 pub async fn run(service: &Service, seconds: u32) -> anyhow::Result<Overload> {
-    let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+    let client = Client::builder().no_proxy().timeout(Duration::from_mins(1)).build()?;
     let person = serde_json::json!({"name": "Ada Lovelace", "email": "ada@example.com", "source": "web"});
     let body = serde_json::json!({"customers": vec![person; BATCH]}).to_string();
     let post = move |url: &str, token: &str| {

@@ -227,9 +227,14 @@ async fn slow_heads_slow_bodies_and_readers_that_never_read_are_cut() {
     drop(deaf);
 }
 
+#[allow(clippy::disallowed_methods, reason = "the recipe for ten thousand says so by a variable")]
+fn wanted_idle() -> usize {
+    std::env::var("CUSTODIA_TEST_IDLE_CONNECTIONS").map_or(IDLE, |count| count.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_take_little_memory() {
-    let count = std::env::var("CUSTODIA_TEST_IDLE_CONNECTIONS").map_or(IDLE, |count| count.parse().unwrap());
+    let count = wanted_idle();
     let server = started(&[("CUSTODIA_HEAD_DEADLINE", "600s"), ("CUSTODIA_IDLE_DEADLINE", "600s")]).await;
     let _ = server.get("/v1/customers").await.expect(200);
     let before = server.memory();
