@@ -27,7 +27,7 @@ impl<'o> Object<'o> {
     /// A text.
     pub(super) fn text(&mut self, name: &'static str, value: &str) {
         let out = self.member(name);
-        // A whole pass without an early exit is done for many bytes at once.
+        #[expect(clippy::needless_bitwise_bool, reason = "a pass without an early exit is done for many bytes at once")]
         let is_plain = value.bytes().fold(true, |is_plain, b| is_plain & (b >= b' ') & (b != b'"') & (b != b'\\'));
         if is_plain {
             out.push(b'"');

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use custodia_domain::ports::Committed;
-use custodia_domain::{Customer, ExternalId, OrganizationId, Sequence, Unit, search};
+use custodia_domain::{Customer, CustomerChange, ExternalId, OrganizationId, Sequence, Unit, search};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row as _, Sqlite, SqliteConnection};
@@ -213,7 +213,7 @@ async fn insert(connection: &mut SqliteConnection, units: &[&Unit]) -> Result<Ve
     let mut events = Vec::with_capacity(customers.len());
     for unit in units {
         let next = next.get_mut(&unit.organization).ok_or(sqlx::Error::RowNotFound)?;
-        for event in unit.customers.iter().flat_map(|change| change.events()) {
+        for event in unit.customers.iter().flat_map(CustomerChange::events) {
             events.push((*unit, *next, event));
             *next += 1;
         }

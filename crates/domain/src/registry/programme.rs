@@ -283,7 +283,9 @@ impl Workspace {
         let stored: BTreeMap<_, _> =
             accounts.into_iter().flatten().map(|account| (account.id().clone(), account)).collect();
         let mut basis = Basis::default();
-        stored.values().for_each(|account| basis.add_account(account));
+        for account in stored.values() {
+            basis.add_account(account);
+        }
         let own = |account: &Account| (account.details().clone(), account.cards().clone());
         let working = stored.iter().map(|(id, account)| (id.clone(), own(account))).collect();
         let (touched, stale) = (BTreeMap::new(), Vec::new());
@@ -412,7 +414,9 @@ impl Workspace {
         self.read_held(registry, organization, suspects.iter().map(|it| &it.customer)).await?;
         for Above { item, customer, parent } in &suspects {
             let held = self.held.get(customer).map_or(&[][..], Vec::as_slice);
-            held.iter().for_each(|account| self.basis.add_account(account));
+            for account in held {
+                self.basis.add_account(account);
+            }
             let worked = self.working.iter().filter(|(_, (details, _))| details.holders.contains(customer));
             let others = held.iter().filter(|account| !self.working.contains_key(account.id()));
             let all = worked.map(|(id, (_, cards))| (id, cards));
@@ -643,7 +647,9 @@ async fn create(
             let held = workspace.held.get(&item.customer).map_or(&[][..], Vec::as_slice);
             if carried.is_content_of(item, &customer, held) {
                 workspace.basis.add_customer(&customer);
-                held.iter().for_each(|account| workspace.basis.add_account(account));
+                for account in held {
+                    workspace.basis.add_account(account);
+                }
             } else {
                 workspace.conflicts.push(refused(at, &item.customer));
             }
