@@ -275,11 +275,11 @@ async fn a_second_instance_shares_the_work_and_takes_over_what_a_killed_one_leav
     }
     for number in 0..EACH {
         if number == EACH / 2 {
-            let deadline = Instant::now() + Duration::from_mins(1);
+            let began = Instant::now();
             while attempts(&first).await == 0.0 || attempts(&second).await == 0.0 {
-                assert!(Instant::now() < deadline, "one instance does all the work");
+                assert!(began.elapsed() < Duration::from_mins(1), "one instance does all the work");
                 for credentials in &organizations {
-                    let body = json!({"mobileNo": format!("+2557{:08}", deadline.elapsed().subsec_nanos() / 10)});
+                    let body = json!({"mobileNo": format!("+2557{:08}", began.elapsed().as_micros())});
                     let request =
                         second.request(Method::PUT, "/v1/customers/external/c0").bearer_auth(&credentials.token);
                     let _ = Answer::to(request.json(&body)).await;
