@@ -75,6 +75,14 @@ migrate:
 openapi:
     cargo run --locked -- openapi > docs/openapi.json
 
+# Kills the service and its database N times in each way, and proves that nothing is lost
+crash rounds="10":
+    CUSTODIA_TEST_ROUNDS={{ rounds }} RUST_TEST_THREADS=2 ./scripts/test -p custodia-tests --test crash -- --include-ignored --nocapture
+
+# Every fault between the service and its database N times
+faults rounds="1":
+    CUSTODIA_TEST_ROUNDS={{ rounds }} RUST_TEST_THREADS=2 ./scripts/test -p custodia-tests --test faults --test failover -- --include-ignored --nocapture
+
 # What must hold before a change lands
 ci:
     cargo fmt --all --check

@@ -7,18 +7,26 @@ pub mod answer;
 pub mod architecture;
 pub mod binary;
 pub mod calendar;
-pub mod cutting;
+pub mod cluster;
+
 pub mod endpoints;
+pub mod history;
 pub mod outage;
+pub mod points;
 pub mod postgres;
+pub mod proof;
+pub mod proxy;
 pub mod raw;
 pub mod receiver;
 pub mod server;
 pub mod tour;
+pub mod workload;
 
 pub use answer::Answer;
 pub use calendar::day;
-pub use cutting::CuttingProxy;
+pub use cluster::Cluster;
+pub use proxy::Proxy;
+
 pub use raw::encoded;
 pub use server::{Backend, Credentials, Options, Server};
 
@@ -62,4 +70,18 @@ macro_rules! both {
     (@given Backend, $backend:ident) => {
         $crate::Backend::$backend
     };
+}
+
+/// The setting that makes a test longer: how often it does what it does.
+pub const ROUNDS: &str = "CUSTODIA_TEST_ROUNDS";
+
+/// How often a test does what it does: as often as it says, or as [`ROUNDS`] says for a longer run.
+///
+/// # Panics
+/// [`ROUNDS`] is no number.
+#[must_use]
+pub fn rounds(short: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a setting of the tests, which the service does not know")]
+    let set = std::env::var(ROUNDS);
+    set.map_or(short, |rounds| rounds.parse().expect("the number of rounds is a number"))
 }

@@ -95,8 +95,29 @@ fn with_database(url: &str, name: &str) -> String {
     format!("{}/{name}{query}", &address[..end])
 }
 
+/// The same URL with another `host:port`.
+pub(crate) fn with_address(url: &str, address: &str) -> String {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let begin = url[begin..].find('@').map_or(begin, |at| begin + at + 1);
+    let end = url[begin..].find(['/', '?']).map_or(url.len(), |at| begin + at);
+    format!("{}{address}{}", &url[..begin], &url[end..])
+}
+
+/// The `host:port` of a URL.
+///
+/// # Panics
+/// It has none.
+#[must_use]
+pub fn address_of(url: &str) -> String {
+    let rest = &url[url.find("://").map_or(0, |at| at + 3)..];
+    let authority = rest.split(['/', '?']).next().expect("a split has a first part");
+    let address = authority.rsplit('@').next().expect("a split has a last part");
+    assert!(address.contains(':'), "the URL has no port");
+    address.to_owned()
+}
+
 /// A number that another process running the same test will not have.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     // The standard library keys its hash maps with random numbers; nothing secret depends on this one.
     std::hash::RandomState::new().build_hasher().finish()
 }
@@ -110,6 +131,13 @@ mod tests {
         assert_eq!(with_database("postgres://u:p@h:1/postgres", "x"), "postgres://u:p@h:1/x");
         assert_eq!(with_database("postgres://u:p@h:1", "x"), "postgres://u:p@h:1/x");
         assert_eq!(with_database("postgres://h/a?sslmode=disable", "x"), "postgres://h/x?sslmode=disable");
+    }
+
+    #[test]
+    fn the_address_of_a_url_is_found_and_replaced() {
+        assert_eq!(address_of("postgres://u:p@h:1/x?a=b@c"), "h:1");
+        assert_eq!(with_address("postgres://u:p@h:1/x", "i:2"), "postgres://u:p@i:2/x");
+        assert_eq!(with_address("postgres://h:1?a=b", "i:2"), "postgres://i:2?a=b");
     }
 
     #[tokio::test]

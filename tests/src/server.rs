@@ -35,6 +35,8 @@ pub enum Backend {
 pub struct Options {
     settings: Vec<(String, String)>,
     unprepared: bool,
+    database: Option<String>,
+    road: Option<String>,
 }
 
 impl Options {
@@ -49,6 +51,20 @@ impl Options {
     #[must_use]
     pub fn unprepared(mut self) -> Self {
         self.unprepared = true;
+        self
+    }
+
+    /// On that empty PostgreSQL database, which nobody shares and nobody drops.
+    #[must_use]
+    pub fn on(mut self, url: &str) -> Self {
+        self.database = Some(url.to_owned());
+        self
+    }
+
+    /// Reaching its PostgreSQL server by that `host:port`, a proxy; its command line goes there straight.
+    #[must_use]
+    pub fn by_way_of(mut self, address: &str) -> Self {
+        self.road = Some(address.to_owned());
         self
     }
 }
@@ -96,19 +112,27 @@ impl Server {
     /// # Errors
     /// It does not get ready; the error has what it wrote.
     pub async fn try_start(backend: Backend, options: Options) -> anyhow::Result<Self> {
-        let Options { settings: extra, unprepared } = options;
+        let Options { settings: extra, unprepared, database: own, road } = options;
         let folder = tempfile::Builder::new().prefix("custodia-server.").tempdir()?;
-        let (database, mut settings, credentials) = if unprepared {
+        let (database, mut settings, credentials) = if let Some(url) = own {
+            let (settings, credentials) = prepare(folder.path(), &url)?;
+            (None, settings, credentials)
+        } else if unprepared {
             let database = match backend {
                 Backend::Sqlite => None,
                 Backend::Postgres => Some(postgres::try_database(None).await?),
             };
-            let settings = database_settings(folder.path(), database.as_ref());
+            let settings = vec![(DATABASE_URL.to_owned(), database_url(folder.path(), database.as_ref()))];
             (database, settings, Credentials::default())
         } else {
             prepared(backend).await?.unpack(folder.path()).await?
         };
         settings.push(("CUSTODIA_LISTEN".to_owned(), "127.0.0.1:0".to_owned()));
+        if let Some(road) = road {
+            let url = settings.iter().find(|(name, _)| name == DATABASE_URL).map(|(_, url)| url.clone());
+            let url = postgres::with_address(&url.context("a database has a URL")?, &road);
+            settings.push((DATABASE_URL.to_owned(), url));
+        }
         settings.extend(extra);
         let client =
             Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build()?;
@@ -164,6 +188,30 @@ impl Server {
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
+    }
+
+    /// The URL of its database, straight and past any proxy.
+    ///
+    /// # Panics
+    /// Never: it has one.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        let mut settings = self.settings.iter();
+        settings.find(|(name, _)| name == DATABASE_URL).map(|(_, url)| url).expect("a server has a database")
+    }
+
+    /// Starts with this setting from the next start on.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.settings.push((name.to_owned(), value.into()));
+    }
+
+    /// The process id.
+    ///
+    /// # Panics
+    /// It is not running.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the server runs").id()
     }
 
     /// The database on the PostgreSQL server of the tests, where it runs on one.
@@ -258,7 +306,9 @@ impl Server {
     /// It fails.
     #[must_use]
     pub fn cli(&self, arguments: &[&str], input: &str) -> String {
-        binary::printed(&self.settings, self.folder(), arguments, input).unwrap_or_else(|error| panic!("{error:#}"))
+        let straight = [(DATABASE_URL.to_owned(), self.database_url().to_owned())];
+        let settings = [&self.settings[..], &straight].concat();
+        binary::printed(&settings, self.folder(), arguments, input).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// One more organization, made by the command line.
@@ -441,11 +491,7 @@ impl Prepared {
             Backend::Postgres => Some(postgres::try_database(None).await?),
         };
         let path = folder.path();
-        let key = binary::printed(&[], path, &["keygen"], "")?;
-        write_private(&path.join(SIGNING_KEY), key.as_bytes())?;
-        let settings = prepared_settings(path, template.as_ref());
-        binary::printed(&settings, path, &["migrate"], "")?;
-        let credentials = organization(&settings, path, "Test Lender")?;
+        let (_, credentials) = prepare(path, &database_url(path, template.as_ref()))?;
         let mut files = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
@@ -465,11 +511,12 @@ impl Prepared {
             Some(template) => Some(postgres::try_database(Some(template)).await?),
             None => None,
         };
-        let settings = prepared_settings(folder, database.as_ref());
+        let settings = prepared_settings(folder, &database_url(folder, database.as_ref()));
         Ok((database, settings, self.credentials.clone()))
     }
 }
 
+const DATABASE_URL: &str = "CUSTODIA_DATABASE_URL";
 const SIGNING_KEY: &str = "signing-key.pem";
 
 async fn prepared(backend: Backend) -> anyhow::Result<&'static Prepared> {
@@ -498,19 +545,27 @@ fn organization(settings: &[(String, String)], folder: &Path, name: &str) -> any
     })
 }
 
-fn database_settings(folder: &Path, database: Option<&TestDatabase>) -> Vec<(String, String)> {
-    let url = database.map_or_else(
-        || format!("sqlite://{}", folder.join("custodia.db").display()),
-        |database| database.url().to_owned(),
-    );
-    vec![("CUSTODIA_DATABASE_URL".to_owned(), url)]
+/// Brings an empty database to its schema, with an organization and what a client of it has. The signing key comes into the
+/// folder.
+fn prepare(folder: &Path, url: &str) -> anyhow::Result<(Vec<(String, String)>, Credentials)> {
+    let key = binary::printed(&[], folder, &["keygen"], "")?;
+    write_private(&folder.join(SIGNING_KEY), key.as_bytes())?;
+    let settings = prepared_settings(folder, url);
+    binary::printed(&settings, folder, &["migrate"], "")?;
+    let credentials = organization(&settings, folder, "Test Lender")?;
+    Ok((settings, credentials))
 }
 
-fn prepared_settings(folder: &Path, database: Option<&TestDatabase>) -> Vec<(String, String)> {
-    let mut settings = database_settings(folder, database);
+fn database_url(folder: &Path, database: Option<&TestDatabase>) -> String {
+    database.map_or_else(
+        || format!("sqlite://{}", folder.join("custodia.db").display()),
+        |database| database.url().to_owned(),
+    )
+}
+
+fn prepared_settings(folder: &Path, url: &str) -> Vec<(String, String)> {
     let key = folder.join(SIGNING_KEY).display().to_string();
-    settings.push(("CUSTODIA_SIGNING_KEY_FILE".to_owned(), key));
-    settings
+    vec![(DATABASE_URL.to_owned(), url.to_owned()), ("CUSTODIA_SIGNING_KEY_FILE".to_owned(), key)]
 }
 
 /// Writes a file that only its owner can read, as the service demands of its key.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use custodia_tests::{Answer, CuttingProxy, Server, both};
+use custodia_tests::{Answer, Proxy, Server, both};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ async fn events(server: &Server) -> Vec<Value> {
 
 both! {
     async fn whoever_retries_until_answered_has_each_effect_once(server: Server) {
-        let proxy = CuttingProxy::before(server.address()).await;
+        let proxy = Proxy::cutting(server.address()).await;
         let base = format!("http://{}", proxy.address());
         // Every request has a connection of its own, and so a fate of its own.
         let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
