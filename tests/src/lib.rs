@@ -10,7 +10,6 @@ pub mod calendar;
 pub mod cluster;
 
 pub mod endpoints;
-pub mod history;
 pub mod outage;
 pub mod points;
 pub mod postgres;
