@@ -38,6 +38,17 @@ impl Campaign {
         Load::begin(&Place::of(&self.server).await, &self.ledger, std::mem::take(&mut self.writers))
     }
 
+    /// Kills the service under its load, and proves what is there when it is back. What holds up its database is let go
+    /// once it is dead.
+    async fn kill<T>(&mut self, load: Load, held: T, kill: usize) {
+        load.stop();
+        self.server.kill9();
+        drop(held);
+        self.writers = load.end().await;
+        self.server.restart().await;
+        self.verify(kill).await;
+    }
+
     /// Proves that nothing is lost.
     async fn verify(&mut self, kill: usize) {
         self.proof.verify(&self.server, &self.ledger).await;
@@ -66,11 +77,7 @@ both! {
         for kill in 0..rounds(10) {
             let load = campaign.load().await;
             load.settled(moment(kill)).await;
-            load.stop();
-            campaign.server.kill9();
-            campaign.writers = load.end().await;
-            campaign.server.restart().await;
-            campaign.verify(kill).await;
+            campaign.kill(load, (), kill).await;
         }
         campaign.end();
     }
@@ -114,12 +121,7 @@ async fn kills_before_within_and_behind_a_commit_lose_nothing_on_postgres() {
         let load = campaign.load().await;
         load.settled(moment(kill)).await;
         let caught: Caught = proxy.snare(point).caught().await;
-        load.stop();
-        campaign.server.kill9();
-        drop(caught);
-        campaign.writers = load.end().await;
-        campaign.server.restart().await;
-        campaign.verify(kill).await;
+        campaign.kill(load, caught, kill).await;
     }
     campaign.end();
 }
